@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class BrevoEventsConfig(AppConfig):
+    """Connect the project's ``brevo_events`` modules and the checks when Django starts."""
+
+    name = "brevo_events"
+    verbose_name = _("Brevo events")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Find ``brevo_events.py`` in every installed app, as Django finds ``admin.py``."""
+        from brevo_events import checks, registration
+
+        checks.register()
+        registration.autodiscover()

@@ -1,0 +1,219 @@
+"""
+The settings: the dict ``BREVO_EVENTS``, then the environment, then the default.
+
+This is the only reader of ``django.conf.settings`` and of the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar, overload
+from urllib.parse import urlsplit
+
+import environ
+from django.conf import settings as django_settings
+from django.core import mail
+from django.core.signals import setting_changed
+
+from brevo_events.exceptions import InvalidSetting
+
+T = TypeVar("T")
+
+TRACK_EVENT_URL = "https://in-automate.brevo.com/api/v2/trackEvent"
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+_UNSET: Any = object()
+
+
+def is_testing() -> bool:
+    """Return whether Django's test environment is set up, by a mark that it leaves for everybody to see."""
+    return hasattr(mail, "outbox")
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL points to this machine."""
+    return urlsplit(url).hostname in LOOPBACK_HOSTS
+
+
+class Secret:
+    """Hold the ma-key so that no ``repr``, log line or error page shows it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Secret('…')" if self else "Secret('')"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def reveal(self) -> str:
+        """Return the key itself: only for the header of a request."""
+        return self._value
+
+    def remove_from(self, text: str) -> str:
+        """Return the text with each occurrence of the key blotted out."""
+        return text.replace(self._value, "[ma-key]") if self else text
+
+    def problem(self) -> str:
+        """Return what makes the key unusable, without showing it, or an empty text."""
+        if not isinstance(self._value, str):
+            return "must be a string, or a callable that returns one"
+        if any(not "!" <= character <= "~" for character in self._value):
+            return "has a character that a header cannot carry: a line break, a space or an accented letter"
+        return ""
+
+
+class Option(Generic[T]):
+    """
+    Describe one key: its type, its default, and what its value must satisfy.
+
+    ``check`` returns what is wrong with a value, or an empty text. A callable
+    default is asked each time, since it depends on the surroundings.
+    """
+
+    def __init__(self, kind: type[T], default: T | Callable[[], T], check: Callable[[T], str] = lambda value: "") -> None:
+        self.kind = kind
+        self.default = default
+        self.check = check
+
+    def __set_name__(self, owner: type[Settings], key: str) -> None:
+        self.key = key
+
+    @overload
+    def __get__(self, instance: None, owner: type[Settings]) -> Option[T]: ...
+    @overload
+    def __get__(self, instance: Settings, owner: type[Settings]) -> T: ...
+    def __get__(self, instance: Settings | None, owner: type[Settings]) -> T | Option[T]:
+        if instance is None:
+            return self
+        value = instance.given(self.key, self.kind)
+        if value is _UNSET:
+            return self.default() if callable(self.default) else self.default
+        if problem := self._problem(value):
+            raise InvalidSetting(f"BREVO_EVENTS[{self.key!r}] is {value!r}: it {problem}.")
+        return self.kind(value) if self.kind is float else value  # type: ignore[call-arg]
+
+    def _problem(self, value: Any) -> str:
+        accepted = (int, float) if self.kind is float else self.kind
+        if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
+            return f"must be of type {self.kind.__name__}"
+        return self.check(value)
+
+
+def _between(lowest: float, highest: float) -> Callable[[float], str]:
+    return lambda value: "" if lowest <= value <= highest else f"must be from {lowest} to {highest}"
+
+
+def _safe_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError:
+        return "must be a URL"
+    if parts.scheme == "https" and parts.hostname:
+        return ""
+    if parts.scheme == "http" and is_loopback(url):
+        return ""
+    return "must begin with https:// (http:// is for loopback only, since the key travels with each request)"
+
+
+class Settings:
+    """Give each setting as an attribute, typed and checked; ``InvalidSetting`` is raised where it is read."""
+
+    URL = Option(str, TRACK_EVENT_URL, _safe_url)
+    TRANSPORT = Option(str, lambda: "locmem" if is_testing() else "http")  # short name or dotted path
+    ENGINE = Option(str, "inline")  # short name or dotted path
+    ENABLED = Option(bool, True)
+    TIMEOUT = Option(float, 10.0, _between(0.1, 60))  # seconds; a whole attempt may take twice that
+    CONCURRENCY = Option(int, 16, _between(1, 256))  # requests in flight in one process
+    MAX_ATTEMPTS = Option(int, 12, _between(1, 100))
+    RETRY_BACKOFF = Option(float, 30.0, _between(0, 3600))  # seconds
+    RAISE_ERRORS = Option(bool, lambda: bool(django_settings.DEBUG) or is_testing())
+
+    def __init__(self) -> None:
+        self._given: dict[str, Any] = {}
+
+    @classmethod
+    def options(cls) -> dict[str, Option[Any]]:
+        """Return each key with its description, but for ``MA_KEY``, which nothing may print."""
+        return {key: option for key, option in vars(cls).items() if isinstance(option, Option)}
+
+    @property
+    def attempt_deadline(self) -> float:
+        """Return the seconds after which a whole attempt is cut off."""
+        return 2 * self.TIMEOUT
+
+    def ma_key(self) -> Secret:
+        """Return the key, empty where none is set; a callable is asked again each time."""
+        key = self._ma_key_given()
+        secret = Secret(key()) if callable(key) else key
+        if problem := secret.problem():
+            raise InvalidSetting(f"BREVO_EVENTS['MA_KEY'] {problem}.")
+        return secret
+
+    def has_callable_key(self) -> bool:
+        """Return whether the project gives a callable for ``MA_KEY``."""
+        return callable(self._ma_key_given())
+
+    def _ma_key_given(self) -> Secret | Callable[[], str]:
+        if "MA_KEY" not in self._given:
+            self._given["MA_KEY"] = self._look_up_key()
+        return self._given["MA_KEY"]  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _look_up_key() -> Secret | Callable[[], str]:
+        for source, name in ((configured(), "MA_KEY"), (os.environ, "BREVO_EVENTS_MA_KEY"), (os.environ, "BREVO_MA_KEY")):
+            if name in source:
+                return source[name] if callable(source[name]) else Secret(source[name])
+        return Secret("")
+
+    def given(self, key: str, kind: type[Any]) -> Any:
+        """Return what the project sets for a key, looked up once, or the mark for nothing."""
+        if key not in self._given:
+            self._given[key] = configured()[key] if key in configured() else _from_environment(key, kind)
+        return self._given[key]
+
+    def forget(self) -> None:
+        """Look everything up again at the next use."""
+        self._given.clear()
+
+
+def configured() -> Mapping[str, Any]:
+    """Return the project's dict, or an empty one."""
+    if not isinstance(found := getattr(django_settings, "BREVO_EVENTS", {}), Mapping):
+        raise InvalidSetting(f"BREVO_EVENTS must be a dict, not {type(found).__name__}.")
+    return found
+
+
+def is_debug() -> bool:
+    """Return whether the project runs with ``DEBUG``."""
+    return bool(django_settings.DEBUG)
+
+
+def _from_environment(key: str, kind: type[Any]) -> Any:
+    name = f"BREVO_EVENTS_{key}"
+    if name not in os.environ:
+        return _UNSET
+    try:
+        return environ.Env().get_value(name, cast=kind)
+    except ValueError as error:
+        raise InvalidSetting(f"{name} is {os.environ[name]!r}: it must be of type {kind.__name__}.") from error
+
+
+def _forget_changed(*, setting: str, **kwargs: object) -> None:
+    if setting == "BREVO_EVENTS":
+        settings.forget()
+
+
+settings = Settings()
+setting_changed.connect(_forget_changed, dispatch_uid="brevo_events.conf")

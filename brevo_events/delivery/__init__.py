@@ -1,0 +1,9 @@
+"""Claim what is due, send it, record the answers: the only part that moves an event to its end."""
+
+from __future__ import annotations
+
+from brevo_events.delivery.claims import claim
+from brevo_events.delivery.pipeline import Delivered, deliver
+from brevo_events.delivery.records import record
+
+__all__ = ["Delivered", "claim", "deliver", "record"]

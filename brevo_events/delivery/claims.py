@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connections, router, transaction
+from django.db.models import OuterRef, Subquery
+
+from brevo_events.choices import UNFINISHED, Status
+from brevo_events.columns import UtcNow, in_seconds
+from brevo_events.conf import settings
+from brevo_events.models import Gate, OutboxEvent
+from brevo_events.querysets import OutboxEventQuerySet
+
+PARKED_FOR = 300  # seconds, at most: whoever ends the event ahead frees the next one at once
+LOOK_AGAIN = 1  # seconds
+
+
+def lease_seconds() -> float:
+    """Return for how long a claimed event belongs to its worker: long enough to wait its turn and be sent."""
+    return 3 * settings.attempt_deadline
+
+
+def claim(limit: int) -> list[OutboxEvent]:
+    """
+    Lease up to ``limit`` due events to the caller, oldest first, at most one of each contact.
+
+    The rows are locked only while they are marked, never during the HTTP call,
+    and no lock is waited for. A worker that dies simply lets its lease run out.
+    """
+    while limit > 0 and outbox().due().exists():
+        with transaction.atomic(using=outbox().db, durable=True):
+            begin_writing()
+            window = _lock_window(limit)
+            heads = _heads_of(window)
+            leased = _lease([event for event in window if heads[event.pk] == event.pk][:limit])
+            blocked = {event.pk: heads[event.pk] for event in window if heads[event.pk] != event.pk}
+            _park(blocked)
+        if leased or not blocked:
+            return leased
+    return []
+
+
+def free_followers(finished: Iterable[int]) -> None:
+    """Make the next event of each contact due, where it waited behind one that has ended; inside a transaction."""
+    parked = outbox().filter(contact=OuterRef("contact"), status=Status.PENDING, parked=True).order_by("pk")
+    ended = outbox().filter(pk__in=list(finished)).annotate(follower=Subquery(parked.values("pk")[:1]))
+    followers = {pk for pk in ended.values_list("follower", flat=True) if pk is not None}
+    if followers:
+        mine = list(lock(outbox().filter(pk__in=followers, parked=True)).values_list("pk", flat=True))
+        outbox().filter(pk__in=mine).update(parked=False, due_at=UtcNow())
+
+
+def outbox() -> OutboxEventQuerySet:
+    """Return all events, on the database that they are written to."""
+    return OutboxEvent.objects.using(router.db_for_write(OutboxEvent))
+
+
+def lock(events: OutboxEventQuerySet) -> OutboxEventQuerySet:
+    """Lock what nobody else holds, without waiting; SQLite has no such locks and needs none."""
+    features = connections[events.db].features
+    if not features.has_select_for_update:
+        return events
+    return events.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+
+
+def begin_writing() -> None:
+    """Begin a transaction with a write, where that is what locks."""
+    # SQLite gives up at once when a transaction that has read wants to write: so it writes first.
+    if not connections[outbox().db].features.has_select_for_update:
+        Gate._default_manager.using(outbox().db).filter(pk=0).update(generation=0)
+
+
+def _lock_window(limit: int) -> list[OutboxEvent]:
+    """Lock twice as many due events as are wanted, since some of them are blocked."""
+    return list(lock(outbox().due().filter(status__in=UNFINISHED).order_by("due_at", "pk"))[: 2 * limit])
+
+
+def _heads_of(window: list[OutboxEvent]) -> dict[int, int]:
+    """Return for each event the first unfinished one of its contact: itself, or the one that blocks it."""
+
+    def first(status: Status) -> Subquery:
+        # One probe of the index for each status: MariaDB would read the whole contact for both at once.
+        in_line = outbox().filter(contact=OuterRef("contact"), status=status, available_at__lte=UtcNow()).order_by("pk")
+        return Subquery(in_line.values("pk")[:1])
+
+    rows = outbox().filter(pk__in=[event.pk for event in window])
+    found = rows.annotate(pending=first(Status.PENDING), sending=first(Status.SENDING))
+    return {
+        pk: min(head for head in (pk, pending, sending) if head is not None)
+        for pk, pending, sending in found.values_list("pk", "pending", "sending")
+    }
+
+
+def _lease(events: list[OutboxEvent]) -> list[OutboxEvent]:
+    changes: dict[str, Any] = {"status": Status.SENDING, "lease_token": uuid.uuid4().hex, "parked": False}
+    outbox().filter(pk__in=[event.pk for event in events]).update(**changes, due_at=in_seconds(lease_seconds()))
+    for event in events:
+        for name, value in changes.items():
+            setattr(event, name, value)
+    return events
+
+
+def _park(blocked: dict[int, int]) -> None:
+    """
+    Move blocked events out of the way, while the ones that block them are held.
+
+    Without that hold, the one ahead could end between the look and the parking,
+    and find nobody to free. Where somebody else holds it, look again soon.
+    """
+    if not blocked:
+        return
+    heads = lock(outbox().filter(pk__in=set(blocked.values()), status__in=UNFINISHED))
+    held = set(heads.values_list("pk", flat=True))
+    parked = [pk for pk, head in blocked.items() if head in held]
+    others = [pk for pk, head in blocked.items() if head not in held]
+    waiting = {"parked": True, "status": Status.PENDING, "lease_token": None}
+    outbox().filter(pk__in=parked).update(**waiting, due_at=in_seconds(PARKED_FOR))
+    outbox().filter(pk__in=others).update(due_at=in_seconds(LOOK_AGAIN))

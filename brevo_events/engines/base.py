@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+
+class Engine:
+    """
+    Be the base of every engine, and the engine ``worker``.
+
+    It does nothing itself: ``send_brevo_events`` delivers, from cron or as a
+    process of its own.
+    """
+
+    def nudge(self) -> None:
+        """Learn that events have been committed; a nudge may be lost, the events are not."""

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import logging
+
+from brevo_events.conf import is_testing
+from brevo_events.delivery import deliver
+from brevo_events.engines.base import Engine
+from brevo_events.exceptions import InvalidSetting
+
+logger = logging.getLogger(__name__)
+
+LIMIT = 100  # events; a request must not be made to send what others left behind for hours
+
+
+class InlineEngine(Engine):
+    """Deliver in the caller's own thread, right after its commit: for tests, scripts and small sites."""
+
+    def nudge(self) -> None:
+        try:
+            deliver(limit=LIMIT)
+        except InvalidSetting as error:
+            if is_testing():
+                raise
+            logger.error("Nothing was sent. %s", error)  # noqa: TRY400 - the message says it all

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import models, router
+from django.db.models import F
+from django.utils.translation import gettext_lazy as _
+
+from brevo_events.choices import UNFINISHED, GateReason, Reason, Status
+from brevo_events.columns import ExactCharField, ExactTextField, UtcNow, in_seconds
+from brevo_events.events import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_OBJECT_ID_LENGTH, Event
+from brevo_events.querysets import OutboxEventQuerySet
+from brevo_events.retry import brevo_error
+
+__all__ = ["Gate", "GateReason", "OutboxEvent", "Reason", "SendAttempt", "Status"]
+
+
+class OutboxEvent(models.Model):
+    """
+    Keep one captured event, from its capture to its end.
+
+    ``available_at`` is when it may first go out, ``due_at`` when a worker must
+    look at it next: NULL only when nothing is left to do. ``parked`` marks an
+    event that waits for an earlier one of its contact and has been moved out of
+    the workers' way; ``lease_token`` is set while somebody is sending it.
+    """
+
+    name = ExactCharField(_("event"), max_length=MAX_NAME_LENGTH)
+    email = ExactCharField(_("contact"), max_length=MAX_EMAIL_LENGTH)
+    contact = models.CharField(max_length=64, editable=False)
+    object_id = ExactCharField(_("object"), max_length=MAX_OBJECT_ID_LENGTH, null=True, blank=True)
+    body = ExactTextField(_("body"))
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
+    reason = models.CharField(_("reason"), max_length=10, choices=Reason, blank=True)
+    response_code = models.PositiveSmallIntegerField(_("response code"), null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    created_at = models.DateTimeField(_("captured"), db_default=UtcNow())
+    available_at = models.DateTimeField(_("available"), db_default=UtcNow())
+    due_at = models.DateTimeField(_("next attempt"), null=True, blank=True, db_default=UtcNow())
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    parked = models.BooleanField(default=False, editable=False)
+    lease_token = models.CharField(max_length=32, null=True, blank=True, editable=False)
+
+    objects = OutboxEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        default_permissions = ("view",)
+        permissions = [("resend_outboxevent", _("Can resend events"))]
+        indexes = [
+            models.Index(fields=["due_at", "id"], name="brevo_events_due"),
+            models.Index(fields=["contact", "status", "id"], name="brevo_events_contact"),
+            models.Index(fields=["object_id", "contact", "id"], name="brevo_events_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} #{self.pk}"
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """Return the unsaved row of an event."""
+        return cls(name=event.name, email=event.email, contact=event.contact, object_id=event.object_id, body=event.json())
+
+    @property
+    def is_finished(self) -> bool:
+        """Return whether nothing is left to do."""
+        return self.status not in UNFINISHED
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """Return the ``data`` that the event was captured with."""
+        return json.loads(self.body).get("eventdata", {}).get("data")  # type: ignore[no-any-return]
+
+    @property
+    def properties(self) -> dict[str, Any] | None:
+        """Return the ``properties`` that the event was captured with."""
+        return json.loads(self.body).get("properties")  # type: ignore[no-any-return]
+
+
+class SendAttempt(models.Model):
+    """Keep one request to Brevo: when, how long, which answer."""
+
+    event = models.ForeignKey(OutboxEvent, models.CASCADE, related_name="send_attempts", verbose_name=_("event"))
+    started_at = models.DateTimeField(_("started"))
+    duration_ms = models.PositiveIntegerField(_("duration (ms)"))
+    response_code = models.PositiveSmallIntegerField(_("response code"), null=True, blank=True)
+    error = ExactCharField(_("error"), max_length=100, blank=True)
+    answer = ExactTextField(_("answer"), blank=True)
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"#{self.pk}: {self.response_code or self.error}"
+
+    @property
+    def message(self) -> str:
+        """Return Brevo's message, or what went wrong."""
+        return brevo_error(self.answer)[1]
+
+
+class Gate(models.Model):
+    """
+    Keep the one switch that holds all sending back, shared by every process.
+
+    A change is a compare-and-set on ``generation``, as it was seen when the
+    request started, so that many failures in flight close it only once.
+    """
+
+    FIRST_COOLDOWN = 15  # seconds; doubled by each failed probe
+    MAX_COOLDOWN = 300
+
+    reason = models.CharField(_("reason"), max_length=10, choices=GateReason, blank=True)
+    response_code = models.PositiveSmallIntegerField(_("response code"), null=True, blank=True)
+    closed_at = models.DateTimeField(_("closed since"), null=True, blank=True)
+    closed_until = models.DateTimeField(_("closed until"), null=True, blank=True)
+    cooldown = models.PositiveIntegerField(_("cool-down (seconds)"), default=0)
+    generation = models.PositiveBigIntegerField(default=0, editable=False)
+
+    # Filled by load(): the database's clock at that moment.
+    clock: datetime
+
+    class Meta:
+        verbose_name = _("gate")
+        verbose_name_plural = _("gate")
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return "closed" if self.is_closed else "open"
+
+    @classmethod
+    def load(cls) -> Gate:
+        """Return the gate as it is now; where nothing ever closed it, an open one that is not stored."""
+        using = router.db_for_write(cls)
+        return cls._default_manager.using(using).annotate(clock=UtcNow()).filter(pk=1).first() or cls(pk=1)
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether only a probe may go out."""
+        return self.closed_until is not None
+
+    @property
+    def is_probe_due(self) -> bool:
+        """Return whether the cool-down is over."""
+        return self.closed_until is not None and self.closed_until <= self.clock
+
+    def win_probe(self) -> bool:
+        """Return whether this caller, of all processes, may send one event to see how things are."""
+        closed = self._unchanged().filter(closed_until__lte=UtcNow())
+        return bool(closed.update(closed_until=in_seconds(max(self.cooldown, self.FIRST_COOLDOWN))))
+
+    def close(self, reason: GateReason, response_code: int | None, seconds: float | None = None) -> bool:
+        """Hold sending back for some seconds, else for twice as long as last time; False if it changed meanwhile."""
+        self._ensure_stored()
+        cooldown = min(2 * self.cooldown, self.MAX_COOLDOWN) if self.is_closed else self.FIRST_COOLDOWN
+        return bool(
+            self._unchanged().update(
+                reason=reason,
+                response_code=response_code,
+                closed_at=F("closed_at") if self.is_closed else UtcNow(),
+                closed_until=in_seconds(cooldown if seconds is None else seconds),
+                cooldown=cooldown,
+                generation=F("generation") + 1,
+            )
+        )
+
+    def open(self) -> bool:
+        """Let sending go on; False if the gate was open, or changed meanwhile."""
+        changes = {"reason": "", "response_code": None, "closed_at": None, "closed_until": None, "cooldown": 0}
+        return self.is_closed and bool(self._unchanged().update(**changes, generation=F("generation") + 1))
+
+    def _unchanged(self) -> models.QuerySet[Gate]:
+        return type(self)._default_manager.using(router.db_for_write(Gate)).filter(pk=1, generation=self.generation)
+
+    def _ensure_stored(self) -> None:
+        if self._state.adding:
+            Gate._default_manager.using(router.db_for_write(Gate)).bulk_create([Gate(pk=1)], ignore_conflicts=True)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from django.db import models, router
+from django.utils.translation import gettext_lazy as _
+
+from brevo_events.choices import UNFINISHED, Status
+from brevo_events.columns import UtcNow
+from brevo_events.events import contact_of
+
+if TYPE_CHECKING:
+    from brevo_events.models import OutboxEvent
+
+    _EventQuerySet = models.QuerySet[OutboxEvent]
+else:
+    _EventQuerySet = models.QuerySet
+
+BATCH = 500
+
+SKIPPED_WAITING = _("still waiting or being sent")
+SKIPPED_SENT = _("already sent")
+SKIPPED_OUTDATED = _("a newer event of the same contact and object exists")
+
+
+@dataclass(slots=True)
+class Resent:
+    """Hold the keys of the events that were made due again, and how many were skipped for which reason."""
+
+    pks: list[int] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def skip(self, reason: object) -> None:
+        """Count one event that stays as it is."""
+        self.skipped[str(reason)] = self.skipped.get(str(reason), 0) + 1
+
+
+class OutboxEventQuerySet(_EventQuerySet):
+    """Find events of the outbox, and change their state."""
+
+    def on_primary(self) -> Self:
+        """Return the same events as the database sees them that events are written to."""
+        return self.using(router.db_for_write(self.model))
+
+    def unfinished(self) -> Self:
+        """Return what has still to go out."""
+        return self.filter(status__in=UNFINISHED)
+
+    def due(self) -> Self:
+        """Return what a worker has to look at now."""
+        return self.filter(due_at__lte=UtcNow())
+
+    def of_contact(self, email: str) -> Self:
+        """Return the events of one address, in whatever letter case it is written."""
+        return self.filter(contact=contact_of(email))
+
+    def resend(self, *, include_sent: bool = False, include_outdated: bool = False, dry_run: bool = False) -> Resent:
+        """
+        Make finished events due again, from zero attempts; what was tried stays recorded.
+
+        An event for which a newer one of the same contact and object exists is
+        skipped, since a stale cart would be sent after its order. The order of
+        a contact's events may change by a resend.
+        """
+        result = Resent()
+        events = self.model._default_manager.using(self._db or router.db_for_write(self.model))
+        for pks in _batches(list(self.values_list("pk", flat=True))):
+            chosen = []
+            for pk, status, is_outdated in events.filter(pk__in=pks).with_outdated().values_list("pk", "status", "is_outdated"):
+                if status in UNFINISHED:
+                    result.skip(SKIPPED_WAITING)
+                elif status == Status.SENT and not include_sent:
+                    result.skip(SKIPPED_SENT)
+                elif is_outdated and not include_outdated:
+                    result.skip(SKIPPED_OUTDATED)
+                else:
+                    chosen.append(pk)
+            result.pks += chosen
+            if not dry_run:
+                events.filter(pk__in=chosen).exclude(status__in=UNFINISHED).update(
+                    status=Status.PENDING, reason="", attempts=0, parked=False, due_at=UtcNow(), finished_at=None
+                )
+        return result
+
+    def with_outdated(self) -> Self:
+        """Add ``is_outdated``: whether a newer event of the same contact and object exists."""
+        newer = self.model._default_manager.filter(
+            contact=models.OuterRef("contact"), object_id=models.OuterRef("object_id"), pk__gt=models.OuterRef("pk")
+        )
+        return self.annotate(is_outdated=models.Exists(newer))
+
+
+def _batches(pks: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(pks), BATCH):
+        yield pks[start : start + BATCH]

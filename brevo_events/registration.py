@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django.db import DatabaseError
+from django.dispatch import Signal
+from django.utils.module_loading import autodiscover_modules
+
+from brevo_events.conf import settings
+from brevo_events.events import Event
+from brevo_events.tracking import capture, reject
+
+Function = TypeVar("Function", bound=Callable[..., Event | Iterable[Event] | None])
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Remember one ``track_on``: its function and the senders it listens to."""
+
+    function: Callable[..., Any]
+    senders: tuple[Any, ...]
+
+
+registrations: list[Registration] = []
+
+
+def track_on(
+    signals: Signal | Iterable[Signal], *, sender: Any = None, dispatch_uid: str | None = None
+) -> Callable[[Function], Function]:
+    """
+    Capture what the decorated function returns, whenever a signal is sent.
+
+    The function gets what a receiver gets, and returns an ``Event``, several,
+    or None. Fixtures (``raw=True``) are skipped. ``sender`` is a model, a list
+    of them, ``"app.Model"``, or what a signal of the project's own sends. An
+    error in the function raises or is logged, as ``RAISE_ERRORS`` says;
+    database errors always propagate.
+    """
+    listened = [signals] if isinstance(signals, Signal) else list(signals)
+    senders = tuple(sender) if isinstance(sender, list | tuple | set) else (sender,)
+
+    def decorate(function: Function) -> Function:
+        receiver = _receiver(function)
+        for signal in listened:
+            for each in senders:
+                signal.connect(receiver, sender=each, weak=False, dispatch_uid=dispatch_uid)
+        registrations.append(Registration(function, senders))
+        return function
+
+    return decorate
+
+
+def autodiscover() -> None:
+    """Import the module ``brevo_events`` of every installed app."""
+    autodiscover_modules("brevo_events")
+
+
+def _receiver(function: Callable[..., Any]) -> Callable[..., None]:
+    def receive(sender: Any, **kwargs: Any) -> None:
+        if kwargs.get("raw") or not settings.ENABLED:
+            return
+        try:
+            events = _as_list(function(sender=sender, **kwargs), function)
+        except DatabaseError:
+            # Swallowed inside a transaction, it would leave a broken one behind.
+            raise
+        except Exception as error:  # noqa: BLE001 - the project's function must not break the project's save
+            reject(error, function)
+            return
+        capture(events, changed_on=kwargs.get("using"))
+
+    return receive
+
+
+def _as_list(returned: Any, function: Callable[..., Any]) -> list[Event]:
+    if returned is None:
+        return []
+    if isinstance(returned, Event):
+        return [returned]
+    events = list(returned) if isinstance(returned, Iterable) else [returned]
+    if all(isinstance(event, Event) for event in events):
+        return events
+    raise TypeError(f"{function.__qualname__} must return an Event, several, or None.")

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist
+
+from brevo_events.exceptions import InvalidEvent
+
+
+def snapshot(instance: Any, *paths: str, **renamed: str) -> dict[str, Any]:
+    """
+    Read attributes of an instance into a dict for an event's ``data``.
+
+    ``snapshot(line, "quantity", name="product.name")`` gives
+    ``{"quantity": 2, "name": "Wrist watch"}``. Paths are dotted, what is
+    callable is called, a None or a missing related row on the way gives None.
+    Raises ``InvalidEvent`` for a name that does not exist.
+    """
+    named = {**{path: path for path in paths}, **renamed}
+    return {key: _read(instance, path) for key, path in named.items()}
+
+
+def _read(instance: Any, path: str) -> Any:
+    value = instance
+    for name in path.split("."):
+        if value is None:
+            return None
+        try:
+            found = getattr(value, name, _MISSING)
+        except ObjectDoesNotExist:
+            return None
+        if found is _MISSING:
+            raise InvalidEvent(f"{type(value).__name__} has no {name!r}, which {path!r} of a snapshot asks for.")
+        value = found() if callable(found) else found
+    return value
+
+
+_MISSING = object()

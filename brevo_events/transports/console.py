@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import json
+import sys
+
+from brevo_events.transports.base import Answer, Transport
+
+
+class ConsoleTransport(Transport):
+    """Print each request body instead of sending it, for development."""
+
+    def send(self, body: str) -> Answer:
+        sys.stdout.write(json.dumps(json.loads(body), indent=2) + "\n")
+        return Answer(204, "Printed to the console, not sent.")

@@ -1,0 +1,63 @@
+"""
+Settings of the test suite.
+
+``TEST_DATABASE_URL`` names the database to test on, SQLite without it.
+``make test`` sets it in turn for each server that it is told about.
+"""
+
+from __future__ import annotations
+
+import environ
+
+env = environ.Env()
+
+SECRET_KEY = "only for tests"
+USE_TZ = True
+TIME_ZONE = "Europe/Paris"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ROOT_URLCONF = "tests.urls"
+STATIC_URL = "/static/"
+LANGUAGE_CODE = "en"
+
+DATABASES = {
+    "default": env.db("TEST_DATABASE_URL", default="sqlite:///:memory:"),
+    "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, since the tests of several connections need a database that they can share.
+    DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
+    DATABASES["default"]["TEST"] = {"NAME": env("TEST_SQLITE_FILE", default="test_brevo_events.sqlite3")}
+if DATABASES["default"]["ENGINE"].endswith("mysql"):
+    DATABASES["default"]["TEST"] = {"CHARSET": "utf8mb4"}
+    if env("TEST_MARIADB_TIME_ZONE", default=""):
+        DATABASES["default"]["OPTIONS"] = {"init_command": f"SET time_zone = '{env('TEST_MARIADB_TIME_ZONE')}'"}
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "brevo_events",
+    "tests.shop",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
