@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -34,7 +35,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     known = [*settings.options(), "MA_KEY"]
     problems = [unknown_key(str(key), known) for key in given if key not in known]
     for key in settings.options():
-        problems += _invalid(lambda key=key: getattr(settings, key), "E002", "Correct the value, or leave the key out.")
+        problems += _invalid(partial(getattr, settings, key), "E002", "Correct the value, or leave the key out.")
     for load, hint in ((transports.transport_class, "TRANSPORT"), (engines.current, "ENGINE")):
         if not any(f"[{hint!r}]" in problem.msg for problem in problems):
             problems += _invalid(load, "E003", f"Correct the spelling of {hint}, or install what it names.")
@@ -106,11 +107,12 @@ def _locking_problems(using: str) -> Iterator[checks.CheckMessage]:
     options = connection.settings_dict.get("OPTIONS", {})
     if connection.vendor == "sqlite" and options.get("transaction_mode", "").upper() not in ("IMMEDIATE", "EXCLUSIVE"):
         yield checks.Warning(
-            f"The SQLite database {using!r} does not lock before it reads: requests can fail with 'database is locked'.",
+            f"The SQLite database {using!r} locks too late: requests can fail with 'database is locked'.",
             hint=f"Set DATABASES[{using!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE'}}.",
             id="brevo_events.W003",
         )
-    if connection.vendor == "mysql" and (options.get("isolation_level") or "read committed").lower() != "read committed":
+    isolation = options.get("isolation_level") or "read committed"
+    if connection.vendor == "mysql" and isolation.lower() != "read committed":
         yield checks.Warning(
             f"The database {using!r} does not run at READ COMMITTED: workers may wait for each other.",
             hint=f"Leave isolation_level out of DATABASES[{using!r}]['OPTIONS']: Django's default is the right one.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
 import environ
@@ -81,7 +81,9 @@ class Option(Generic[T]):
     default is asked each time, since it depends on the surroundings.
     """
 
-    def __init__(self, kind: type[T], default: T | Callable[[], T], check: Callable[[T], str] = lambda value: "") -> None:
+    def __init__(
+        self, kind: type[T], default: T | Callable[[], T], check: Callable[[T], str] = lambda _value: ""
+    ) -> None:
         self.kind = kind
         self.default = default
         self.check = check
@@ -101,10 +103,10 @@ class Option(Generic[T]):
             return self.default() if callable(self.default) else self.default
         if problem := self._problem(value):
             raise InvalidSetting(f"BREVO_EVENTS[{self.key!r}] is {value!r}: it {problem}.")
-        return self.kind(value) if self.kind is float else value  # type: ignore[call-arg]
+        return cast("T", float(value) if self.kind is float else value)
 
     def _problem(self, value: Any) -> str:
-        accepted = (int, float) if self.kind is float else self.kind
+        accepted: Any = (int, float) if self.kind is float else self.kind
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
             return f"must be of type {self.kind.__name__}"
         return self.check(value)
@@ -172,9 +174,13 @@ class Settings:
 
     @staticmethod
     def _look_up_key() -> Secret | Callable[[], str]:
-        for source, name in ((configured(), "MA_KEY"), (os.environ, "BREVO_EVENTS_MA_KEY"), (os.environ, "BREVO_MA_KEY")):
+        for source, name in (
+            (configured(), "MA_KEY"),
+            (os.environ, "BREVO_EVENTS_MA_KEY"),
+            (os.environ, "BREVO_MA_KEY"),
+        ):
             if name in source:
-                return source[name] if callable(source[name]) else Secret(source[name])
+                return found if callable(found := source[name]) else Secret(found)
         return Secret("")
 
     def given(self, key: str, kind: type[Any]) -> Any:

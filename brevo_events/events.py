@@ -136,5 +136,7 @@ def _serialise(body: dict[str, Any]) -> str:
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     size = len(text) if text.isascii() else len(text.encode())
     if size > MAX_BODY_BYTES:
-        raise InvalidEvent(f"The body is {size} bytes long: {MAX_BODY_BYTES} at most. Send fewer items or shorter texts.")
+        raise InvalidEvent(
+            f"The body is {size} bytes long: {MAX_BODY_BYTES} at most. Send fewer items or shorter texts."
+        )
     return text

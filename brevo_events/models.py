@@ -62,7 +62,9 @@ class OutboxEvent(models.Model):
     @classmethod
     def of(cls, event: Event) -> Self:
         """Return the unsaved row of an event."""
-        return cls(name=event.name, email=event.email, contact=event.contact, object_id=event.object_id, body=event.json())
+        return cls(
+            name=event.name, email=event.email, contact=event.contact, object_id=event.object_id, body=event.json()
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -122,9 +124,6 @@ class Gate(models.Model):
     cooldown = models.PositiveIntegerField(_("cool-down (seconds)"), default=0)
     generation = models.PositiveBigIntegerField(default=0, editable=False)
 
-    # Filled by load(): the database's clock at that moment.
-    clock: datetime
-
     class Meta:
         verbose_name = _("gate")
         verbose_name_plural = _("gate")
@@ -137,7 +136,7 @@ class Gate(models.Model):
     def load(cls) -> Gate:
         """Return the gate as it is now; where nothing ever closed it, an open one that is not stored."""
         using = router.db_for_write(cls)
-        return cls._default_manager.using(using).annotate(clock=UtcNow()).filter(pk=1).first() or cls(pk=1)
+        return cls._default_manager.using(using).annotate(read_at=UtcNow()).filter(pk=1).first() or cls(pk=1)
 
     @property
     def is_closed(self) -> bool:
@@ -147,7 +146,8 @@ class Gate(models.Model):
     @property
     def is_probe_due(self) -> bool:
         """Return whether the cool-down is over."""
-        return self.closed_until is not None and self.closed_until <= self.clock
+        read_at: datetime | None = getattr(self, "read_at", None)
+        return self.closed_until is not None and read_at is not None and self.closed_until <= read_at
 
     def win_probe(self) -> bool:
         """Return whether this caller, of all processes, may send one event to see how things are."""

@@ -12,11 +12,7 @@ from brevo_events.columns import UtcNow
 from brevo_events.events import contact_of
 
 if TYPE_CHECKING:
-    from brevo_events.models import OutboxEvent
-
-    _EventQuerySet = models.QuerySet[OutboxEvent]
-else:
-    _EventQuerySet = models.QuerySet
+    from brevo_events.models import OutboxEvent  # noqa: F401 - the base class below names it
 
 BATCH = 500
 
@@ -37,7 +33,7 @@ class Resent:
         self.skipped[str(reason)] = self.skipped.get(str(reason), 0) + 1
 
 
-class OutboxEventQuerySet(_EventQuerySet):
+class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
     """Find events of the outbox, and change their state."""
 
     def on_primary(self) -> Self:
@@ -65,10 +61,12 @@ class OutboxEventQuerySet(_EventQuerySet):
         a contact's events may change by a resend.
         """
         result = Resent()
-        events = self.model._default_manager.using(self._db or router.db_for_write(self.model))
+        events = self.model.objects.on_primary()
         for pks in _batches(list(self.values_list("pk", flat=True))):
             chosen = []
-            for pk, status, is_outdated in events.filter(pk__in=pks).with_outdated().values_list("pk", "status", "is_outdated"):
+            for pk, status, is_outdated in (
+                events.filter(pk__in=pks).with_outdated().values_list("pk", "status", "is_outdated")
+            ):
                 if status in UNFINISHED:
                     result.skip(SKIPPED_WAITING)
                 elif status == Status.SENT and not include_sent:
@@ -86,7 +84,7 @@ class OutboxEventQuerySet(_EventQuerySet):
 
     def with_outdated(self) -> Self:
         """Add ``is_outdated``: whether a newer event of the same contact and object exists."""
-        newer = self.model._default_manager.filter(
+        newer = self.model.objects.filter(
             contact=models.OuterRef("contact"), object_id=models.OuterRef("object_id"), pk__gt=models.OuterRef("pk")
         )
         return self.annotate(is_outdated=models.Exists(newer))

@@ -151,7 +151,9 @@ def _clamp(seconds: float) -> float:
 
 
 _MEANINGS: dict[int, str | Promise] = {
-    400: _("Brevo refused the event: its message says which value. Correct it in the code; a resend alone changes nothing."),
+    400: _(
+        "Brevo refused the event: its message says which value. Correct it in the code; a resend alone changes nothing."
+    ),
     401: _("Brevo does not know the ma-key. Check MA_KEY: it is under Automation, Settings, Tracking code in Brevo."),
     403: _("Brevo does not allow this account to track events. Check the key, and that Automation is switched on."),
     404: _("There is nothing at this address. Check URL."),
@@ -162,7 +164,9 @@ _MEANINGS: dict[int, str | Promise] = {
 }
 _CLASSES: dict[int, str | Promise] = {
     200: _("Brevo has taken the event."),
-    300: _("The address points elsewhere. Redirects are never followed, since they would hand over the key. Check URL."),
+    300: _(
+        "The address points elsewhere. Redirects are never followed, since they would hand over the key. Check URL."
+    ),
     400: _("Brevo refused the event."),
     500: _("Brevo had a problem of its own. It is sent again later."),
 }

@@ -18,7 +18,7 @@ Delivered = Counter[str]
 _busy = threading.local()
 
 
-def deliver(*, limit: int | None = None, progress: Callable[[Attempt], None] = lambda attempt: None) -> Delivered:
+def deliver(*, limit: int | None = None, progress: Callable[[Attempt], None] = lambda _attempt: None) -> Delivered:
     """
     Send what is due, at most ``limit`` events, and return how many ended in which status.
 

@@ -15,7 +15,7 @@ from brevo_events.conf import settings
 from brevo_events.delivery.attempts import Attempt
 from brevo_events.delivery.claims import begin_writing, free_followers, lock, outbox
 from brevo_events.models import Gate, OutboxEvent, SendAttempt
-from brevo_events.retry import Decision, Outcome, backoff, decide
+from brevo_events.retry import Answer, Decision, Outcome, backoff, decide
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,9 @@ def record(attempts: list[Attempt]) -> list[Attempt]:
         mine, locked = _still_mine(attempts)
         changes = {attempt: _change(attempt, decisions[attempt]) for attempt in mine}
         _write(changes)
-        SendAttempt._default_manager.using(outbox().db).bulk_create([_row(attempt) for attempt in mine if attempt.answer])
+        SendAttempt._default_manager.using(outbox().db).bulk_create(
+            [_row(attempt, attempt.answer) for attempt in mine if attempt.answer]
+        )
         free_followers(attempt.event.pk for attempt, change in changes.items() if change.is_final)
     _turn_gate({attempt: decisions[attempt] for attempt in mine})
     _announce(changes)
@@ -117,9 +119,7 @@ def _write(changes: dict[Attempt, Change]) -> None:
         )
 
 
-def _row(attempt: Attempt) -> SendAttempt:
-    answer = attempt.answer
-    assert answer is not None
+def _row(attempt: Attempt, answer: Answer) -> SendAttempt:
     return SendAttempt(
         event=attempt.event,
         started_at=attempt.started_at,
@@ -131,16 +131,19 @@ def _row(attempt: Attempt) -> SendAttempt:
 
 
 def _turn_gate(decisions: dict[Attempt, Decision]) -> None:
-    """Close the gate at the first answer that asks for it; open it at an answer about an event."""
+    """Close the gate at the first answer that asks for it, and open it at a probe's answer about its event."""
     for attempt, decision in decisions.items():
         gate, status = attempt.gate, attempt.answer.status if attempt.answer else None
-        if decision.gate_reason and gate.close(decision.gate_reason, status, decision.delay):
-            logger.error("Sending is held back: %s (response code %s).", decision.gate_reason.label, status)
-            signals.gate_closed.send_robust(Gate, gate=Gate.load())
-        elif attempt.is_probe and decision.is_about_event and gate.open():
-            logger.info("Sending goes on.")
-            signals.gate_opened.send_robust(Gate, gate=Gate.load())
-        elif attempt.is_probe and decision.outcome in (Outcome.RETRY, Outcome.GAVE_UP):
+        if decision.gate_reason:
+            is_news = gate.close(decision.gate_reason, status, decision.delay) and not gate.is_closed
+            if is_news:
+                logger.error("Sending is held back: %s (response code %s).", decision.gate_reason.label, status)
+                signals.gate_closed.send_robust(Gate, gate=Gate.load())
+        elif decision.is_about_event:
+            if gate.open():
+                logger.info("Sending goes on.")
+                signals.gate_opened.send_robust(Gate, gate=Gate.load())
+        elif attempt.is_probe and attempt.answer:
             gate.close(GateReason(gate.reason), status)
 
 

@@ -29,7 +29,7 @@ def _engine(name: str) -> Engine:
         found = import_string(ENGINES.get(name, name))
     except ImportError as error:
         raise InvalidSetting(
-            f"BREVO_EVENTS['ENGINE'] is {name!r}: it must be one of {', '.join(ENGINES)}, or the dotted path of a class."
+            f"BREVO_EVENTS['ENGINE'] is {name!r}: use {', '.join(ENGINES)} or the dotted path of a class."
         ) from error
     if not (isinstance(found, type) and issubclass(found, Engine)):
         raise InvalidSetting(f"BREVO_EVENTS['ENGINE'] is {name!r}, which is no subclass of Engine.")

@@ -29,7 +29,7 @@ def transport_class() -> type[Transport]:
         found = import_string(TRANSPORTS.get(name, name))
     except ImportError as error:
         raise InvalidSetting(
-            f"BREVO_EVENTS['TRANSPORT'] is {name!r}: it must be one of {', '.join(TRANSPORTS)}, or the dotted path of a class."
+            f"BREVO_EVENTS['TRANSPORT'] is {name!r}: use {', '.join(TRANSPORTS)} or the dotted path of a class."
         ) from error
     if not (isinstance(found, type) and issubclass(found, Transport)):
         raise InvalidSetting(f"BREVO_EVENTS['TRANSPORT'] is {name!r}, which is no subclass of Transport.")

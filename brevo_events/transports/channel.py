@@ -10,6 +10,7 @@ from typing import Any
 
 import requests
 import urllib3
+from requests import certs
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -135,11 +136,11 @@ class _Adapter(HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._tls, **kwargs)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, ssl_context=self._tls, **kwargs)
         self._watch(self.poolmanager)
 
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, ssl_context=self._tls, **kwargs)  # type: ignore[no-untyped-call]
+        manager = super().proxy_manager_for(proxy, ssl_context=self._tls, **kwargs)
         self._watch(manager)
         return manager
 
@@ -177,7 +178,7 @@ class _Reporting:
 
 
 def _tls_context(verify: Any) -> ssl.SSLContext:
-    bundle = verify if isinstance(verify, str) else requests.certs.where()
+    bundle = verify if isinstance(verify, str) else certs.where()  # type: ignore[attr-defined]
     if os.path.isdir(bundle):
         return ssl.create_default_context(capath=bundle)
     return ssl.create_default_context(cafile=bundle)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import datetime, time
+
+from django.core.management.base import CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from brevo_events.choices import Status
+from brevo_events.models import OutboxEvent
+from brevo_events.querysets import OutboxEventQuerySet
+
+FILTERS = ("pks", "status", "event", "email", "since", "until", "response_code")
+
+
+def positive(value: str) -> int:
+    """Return a whole number of at least 1; for ``type=`` of an argument."""
+    if not value.isdecimal() or int(value) < 1:
+        raise ArgumentTypeError(f"{value!r} is not a whole number of at least 1.")
+    return int(value)
+
+
+def moment(value: str) -> datetime:
+    """Return a date or a date with a time in ISO 8601, in the current time zone where none is given."""
+    try:
+        parsed = parse_datetime(value)
+        day = None if parsed else parse_date(value)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{value!r} is no date that exists.") from error
+    if parsed is None and day is not None:
+        parsed = datetime.combine(day, time.min)
+    if parsed is None:
+        raise ArgumentTypeError(f"{value!r} is not a date like 2026-11-23 or a time like 2026-11-23T15:30.")
+    return timezone.make_aware(parsed) if timezone.is_naive(parsed) else parsed
+
+
+def add_filters(parser: CommandParser) -> None:
+    """Add the arguments by which commands choose events."""
+    parser.add_argument(
+        "pks", nargs="*", type=positive, metavar="pk", help="Numbers of events, as the admin shows them."
+    )
+    parser.add_argument("--status", choices=Status.values, help="Only events of this status.")
+    parser.add_argument("--event", metavar="NAME", help="Only events of this name.")
+    parser.add_argument("--email", metavar="E", help="Only events of this contact, in any letter case.")
+    parser.add_argument("--since", type=moment, metavar="T", help="Only events captured then or later (ISO 8601).")
+    parser.add_argument("--until", type=moment, metavar="T", help="Only events captured before then (ISO 8601).")
+    parser.add_argument("--response-code", type=positive, metavar="N", help="Only events whose last answer was this.")
+    parser.add_argument("--limit", type=positive, metavar="N", help="At most N events, the oldest first.")
+
+
+def has_filter(options: dict[str, object]) -> bool:
+    """Return whether any filter was given; a limit alone chooses nothing."""
+    return any(options.get(name) for name in FILTERS)
+
+
+def chosen_events(
+    *,
+    pks: list[int],
+    status: str | None,
+    event: str | None,
+    email: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    response_code: int | None,
+    limit: int | None,
+) -> OutboxEventQuerySet:
+    """Return the events that the filters choose, oldest first."""
+    wanted = {
+        "pk__in": pks,
+        "status": status,
+        "name": event,
+        "created_at__gte": since,
+        "created_at__lt": until,
+        "response_code": response_code,
+    }
+    events = OutboxEvent.objects.on_primary().filter(**{name: value for name, value in wanted.items() if value})
+    if email:
+        events = events.of_contact(email)
+    return events.order_by("pk")[:limit]
