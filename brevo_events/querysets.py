@@ -61,11 +61,16 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         a contact's events may change by a resend.
         """
         result = Resent()
+        newer = self.model.objects.filter(
+            contact=models.OuterRef("contact"), object_id=models.OuterRef("object_id"), pk__gt=models.OuterRef("pk")
+        )
         events = self.model.objects.on_primary()
         for pks in _batches(list(self.values_list("pk", flat=True))):
             chosen = []
             for pk, status, is_outdated in (
-                events.filter(pk__in=pks).with_outdated().values_list("pk", "status", "is_outdated")
+                events.filter(pk__in=pks)
+                .annotate(is_outdated=models.Exists(newer))
+                .values_list("pk", "status", "is_outdated")
             ):
                 if status in UNFINISHED:
                     result.skip(SKIPPED_WAITING)
@@ -81,13 +86,6 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
                     status=Status.PENDING, reason="", attempts=0, parked=False, due_at=UtcNow(), finished_at=None
                 )
         return result
-
-    def with_outdated(self) -> Self:
-        """Add ``is_outdated``: whether a newer event of the same contact and object exists."""
-        newer = self.model.objects.filter(
-            contact=models.OuterRef("contact"), object_id=models.OuterRef("object_id"), pk__gt=models.OuterRef("pk")
-        )
-        return self.annotate(is_outdated=models.Exists(newer))
 
 
 def _batches(pks: list[int]) -> Iterator[list[int]]:
