@@ -16,6 +16,8 @@ from brevo_events.retry import brevo_error
 
 __all__ = ["Gate", "GateReason", "OutboxEvent", "Reason", "SendAttempt", "Status"]
 
+MAX_ERROR_LENGTH = 100
+
 
 class OutboxEvent(models.Model):
     """
@@ -89,7 +91,7 @@ class SendAttempt(models.Model):
     started_at = models.DateTimeField(_("started"))
     duration_ms = models.PositiveIntegerField(_("duration (ms)"))
     response_code = models.PositiveSmallIntegerField(_("response code"), null=True, blank=True)
-    error = ExactCharField(_("error"), max_length=100, blank=True)
+    error = ExactCharField(_("error"), max_length=MAX_ERROR_LENGTH, blank=True)
     answer = ExactTextField(_("answer"), blank=True)
 
     class Meta:

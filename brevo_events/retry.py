@@ -127,7 +127,7 @@ def brevo_error(body: str) -> tuple[str, str]:
     if not isinstance(parsed, dict):
         return "", body
     code, message = parsed.get("code"), parsed.get("message")
-    return str(code or "")[:100], str(message or body)
+    return str(code or ""), str(message or body)
 
 
 def meaning(status: int | None, error: str = "") -> str | Promise:

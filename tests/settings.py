@@ -20,7 +20,7 @@ STATIC_URL = "/static/"
 LANGUAGE_CODE = "en"
 
 DATABASES = {
-    "default": env.db("TEST_DATABASE_URL", default="sqlite:///:memory:"),
+    "default": env.db_url_config(env("TEST_DATABASE_URL", default="") or "sqlite:///:memory:"),
     "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
 }
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

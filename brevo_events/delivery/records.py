@@ -14,10 +14,12 @@ from brevo_events.columns import UtcNow, in_seconds
 from brevo_events.conf import settings
 from brevo_events.delivery.attempts import Attempt
 from brevo_events.delivery.claims import begin_writing, free_followers, lock, outbox
-from brevo_events.models import Gate, OutboxEvent, SendAttempt
+from brevo_events.models import MAX_ERROR_LENGTH, Gate, OutboxEvent, SendAttempt
 from brevo_events.retry import Answer, Decision, Outcome, backoff, decide
 
 logger = logging.getLogger(__name__)
+
+MAX_ANSWER_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,14 @@ def _row(attempt: Attempt, answer: Answer) -> SendAttempt:
         started_at=attempt.started_at,
         duration_ms=round(answer.duration * 1000),
         response_code=answer.status,
-        error=answer.code,
-        answer=answer.body,
+        error=_storable(answer.code, MAX_ERROR_LENGTH),
+        answer=_storable(answer.body, MAX_ANSWER_BYTES),
     )
+
+
+def _storable(text: str, max_bytes: int) -> str:
+    """Return what every database takes of a text that came from outside: no NUL, no lone surrogates, not too long."""
+    return text.replace("\0", "\ufffd").encode(errors="replace")[:max_bytes].decode(errors="ignore")
 
 
 def _turn_gate(decisions: dict[Attempt, Decision]) -> None:

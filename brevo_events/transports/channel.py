@@ -18,7 +18,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from brevo_events.conf import Secret
 from brevo_events.transports.base import Answer
 
-ANSWER_LIMIT = 2000  # bytes of an answer that are read and kept
+ANSWER_LIMIT = 2000  # bytes of an answer that are kept
+READ_LIMIT = ANSWER_LIMIT + 500  # bytes that are read: a key that lies across the limit must be found whole
 KEPT_HEADERS = ("retry-after", "x-sib-ratelimit-reset")
 
 
@@ -61,7 +62,7 @@ class Channel:
     def __init__(self, route: Route) -> None:
         self.expires_at = 0.0
         self.idle_since = 0.0
-        self.is_reusable = True
+        self._is_whole = True
         self._route = route
         self._is_cut = False
         self._socket: socket.socket | None = None
@@ -71,6 +72,11 @@ class Channel:
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
+    @property
+    def is_reusable(self) -> bool:
+        """Return whether the connection can carry another request."""
+        return self._is_whole and not self._is_cut
+
     def post(self, body: str) -> Answer:
         """Send one body and return what came back; whatever goes wrong is an answer too."""
         started = time.monotonic()
@@ -78,7 +84,7 @@ class Channel:
             status, text, headers = self._exchange(body)
             return Answer(status, text, headers, duration=time.monotonic() - started)
         except Exception as error:  # noqa: BLE001 - its traceback holds the key: nothing of it may leave
-            self.is_reusable = False
+            self._is_whole = False
             kind = "timeout" if self._is_cut else _kind_of(error)
             text = self._route.key.remove_from(_describe(error))
         return Answer(None, text, error=kind, duration=time.monotonic() - started)
@@ -110,21 +116,25 @@ class Channel:
             timeout=self._route.timeout,
             proxies=self._route.proxies,
         )
+        if self._is_cut:
+            # http.client takes the end of a cut connection for the end of the headers.
+            raise TimeoutError("Cut off at the deadline, in the middle of the headers.")
         text = self._read(response)
         headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-        return response.status_code, self._route.key.remove_from(text), headers
+        return response.status_code, text, headers
 
     def _read(self, response: requests.Response) -> str:
         """Read an answer up to the limit; what breaks off after the status line has been answered all the same."""
         content = b""
         try:
-            content = response.raw.read(ANSWER_LIMIT + 1, decode_content=False)
-            self.is_reusable = len(content) <= ANSWER_LIMIT
+            content = response.raw.read(READ_LIMIT, decode_content=False)
+            self._is_whole = len(content) < READ_LIMIT
         except (OSError, HTTPException, urllib3.exceptions.HTTPError):
-            self.is_reusable = False
+            self._is_whole = False
         if not self.is_reusable:
             response.close()
-        return content[:ANSWER_LIMIT].decode(errors="replace").replace("\0", "\ufffd")
+        text = self._route.key.remove_from(content.decode(errors="replace"))
+        return text.encode()[:ANSWER_LIMIT].decode(errors="ignore")
 
 
 class _Adapter(HTTPAdapter):
@@ -187,7 +197,7 @@ def _tls_context(verify: Any) -> ssl.SSLContext:
 def _kind_of(error: BaseException | None) -> str:
     """Name the failure that a chain of exceptions began with."""
     kinds: tuple[tuple[Any, str], ...] = (
-        ((requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError), "timeout"),
+        ((requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError), "timeout"),
         ((socket.gaierror, urllib3.exceptions.NameResolutionError), "dns"),
         ((requests.exceptions.SSLError, ssl.SSLError), "tls"),
         ((ConnectionError,), "connection"),

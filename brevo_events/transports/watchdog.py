@@ -60,6 +60,7 @@ class Watchdog:
                 elif now - idle_since > self.LINGER:
                     self._thread = None
                     return
-                overdue = [channel for channel in self._watched if channel.expires_at <= now]
-            for channel in overdue:
-                channel.cut()
+                # Under the lock: a channel that has come back by now may be carrying another request already.
+                for channel in self._watched:
+                    if channel.expires_at <= now:
+                        channel.cut()

@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import ssl
+import threading
+import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import trustme
+
+from brevo_events import transports
+from brevo_events.events import Event
+from brevo_events.exceptions import InvalidSetting
+from brevo_events.testing import FakeBrevo, Reply
+from brevo_events.transports import locmem
+from brevo_events.transports.console import ConsoleTransport
+from brevo_events.transports.http import HttpTransport
+from tests.conftest import KEY
+
+BODY = Event("cart_updated", "ada@example.com").json()
+
+
+@pytest.fixture
+def transport(fake_brevo):
+    return transports.current()
+
+
+def configured(settings, url, **more):
+    settings.BREVO_EVENTS = {"MA_KEY": KEY, "TRANSPORT": "http", "URL": url, "TIMEOUT": 0.3, **more}
+    return transports.current()
+
+
+class CurrentTests:
+    def test_names_each_transport_shortly(self, settings):
+        for name, path in transports.TRANSPORTS.items():
+            settings.BREVO_EVENTS = {"TRANSPORT": name}
+            assert f"{transports.transport_class().__module__}.{transports.transport_class().__name__}" == path
+
+    def test_refuses_what_is_no_transport(self, settings):
+        settings.BREVO_EVENTS = {"TRANSPORT": "collections.OrderedDict"}
+
+        with pytest.raises(InvalidSetting, match="no subclass of Transport"):
+            transports.current()
+
+    def test_refuses_to_send_without_a_key(self, settings):
+        settings.BREVO_EVENTS = {"TRANSPORT": "http", "URL": "http://127.0.0.1:1/"}
+
+        with pytest.raises(InvalidSetting, match="MA_KEY"):
+            transports.current()
+
+    def test_refuses_any_host_but_loopback_under_test_and_names_the_helper(self, settings):
+        settings.BREVO_EVENTS = {"TRANSPORT": "http", "MA_KEY": KEY}
+
+        with pytest.raises(InvalidSetting, match="FakeBrevo"):
+            transports.current()
+
+    def test_keeps_its_connections_while_the_settings_stay(self, fake_brevo):
+        assert transports.current() is transports.current()
+
+    def test_takes_a_new_key_at_once(self, settings, fake_brevo):
+        keys = iter([KEY, "zyxwvutsrqponmlkjihgfedc"])
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "MA_KEY": lambda: next(keys)}
+
+        statuses = [transports.current().send(BODY).status for _ in range(2)]
+
+        assert statuses == [204, 401]
+
+
+class HttpTests:
+    def test_posts_the_body_with_the_headers_of_the_contract(self, fake_brevo, transport):
+        answer = transport.send(BODY)
+
+        (request,) = fake_brevo.requests
+        assert (answer.status, answer.body, answer.error) == (204, "", "")
+        assert (request.method, request.path) == ("POST", "/api/v2/trackEvent")
+        assert request.body == BODY.encode()
+        assert request.headers["ma-key"] == KEY
+        assert request.headers["content-type"] == request.headers["accept"] == "application/json"
+
+    def test_sends_each_body_with_its_own_length(self, fake_brevo, transport):
+        bodies = [Event("é" * length, "ada@example.com").json() for length in (1, 100, 3)]
+
+        for body in bodies:
+            transport.send(body)
+
+        assert [request.body.decode() for request in fake_brevo.requests] == bodies
+
+    def test_serves_many_threads_and_reuses_their_connections(self, fake_brevo, transport):
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(transport.send, [BODY] * 80))
+
+        assert {answer.status for answer in answers} == {204}
+        assert len(transport._idle) <= 8
+
+    def test_replaces_a_connection_that_has_been_idle_for_long(self, fake_brevo, transport):
+        transport.send(BODY)
+        transport._idle[0].idle_since -= 60
+
+        answer = transport.send(BODY)
+
+        assert answer.status == 204
+        assert len(transport._idle) == 1
+
+    @pytest.mark.parametrize("status", [302, 307, 308])
+    def test_never_follows_a_redirect(self, fake_brevo, transport, status):
+        with FakeBrevo() as elsewhere:
+            fake_brevo.next(Reply.redirect(elsewhere.url, status))
+
+            answer = transport.send(BODY)
+
+            assert answer.status == status
+            assert elsewhere.requests == []
+
+    def test_hands_on_the_headers_that_say_how_long_to_wait(self, fake_brevo, transport):
+        fake_brevo.next(Reply.too_many(retry_after=7, reset=9))
+
+        answer = transport.send(BODY)
+
+        assert answer.headers == {"retry-after": "7", "x-sib-ratelimit-reset": "9"}
+
+    def test_keeps_brevos_code_and_message(self, fake_brevo, transport):
+        fake_brevo.next(Reply.error(400, "invalid_parameter", "Unknown é"))
+
+        answer = transport.send(BODY)
+
+        assert answer.code == "invalid_parameter"
+        assert json.loads(answer.body)["message"] == "Unknown é"
+
+    def test_cleans_the_answer_of_the_key(self, fake_brevo, transport):
+        fake_brevo.next(Reply(400, body=f"bad key {KEY}".encode()))
+
+        assert transport.send(BODY).body == "bad key [ma-key]"
+
+    def test_finds_a_key_that_lies_across_the_limit(self, fake_brevo, transport):
+        fake_brevo.next(Reply(400, body=b"x" * 1990 + KEY.encode()))
+
+        assert KEY[:5] not in transport.send(BODY).body
+
+    def test_takes_no_credentials_from_a_netrc_file(self, fake_brevo, settings, monkeypatch, tmp_path):
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login ada password secret\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+        configured(settings, fake_brevo.url).send(BODY)
+
+        assert "authorization" not in fake_brevo.requests[0].headers
+
+    def test_goes_through_the_proxy_of_the_environment(self, fake_brevo, settings, monkeypatch):
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        proxy = fake_brevo.url.removesuffix("/api/v2/trackEvent")
+        monkeypatch.setenv("http_proxy", proxy)
+
+        configured(settings, "http://localhost:9/api/v2/trackEvent").send(BODY)
+
+        assert fake_brevo.requests[0].path == "http://localhost:9/api/v2/trackEvent"
+
+
+class TroubleTests:
+    @pytest.mark.parametrize(
+        ("reply", "status", "error"),
+        [
+            (Reply.hang(5), None, "timeout"),
+            (Reply.drip(0.05), None, "timeout"),
+            (Reply.drip(0.05, in_body=True), 200, ""),
+            (Reply.reset(), None, "connection"),
+            (Reply.half_body(400), 400, ""),
+            (Reply.huge(100_000_000), 200, ""),
+            (Reply.rubbish(), None, "protocol"),
+            (Reply(200), 200, ""),
+            (Reply(400, body=b"<html>"), 400, ""),
+            (Reply(400, body=b"\xff\xfe"), 400, ""),
+        ],
+        ids=["hang", "drip", "drip in body", "reset", "half", "huge", "rubbish", "empty", "no JSON", "no text"],
+    )
+    def test_is_an_answer_within_the_deadline(self, fake_brevo, settings, reply, status, error):
+        transport = configured(settings, fake_brevo.url)
+        fake_brevo.next(reply)
+        began = time.monotonic()
+
+        answer = transport.send(BODY)
+
+        assert (answer.status, answer.error) == (status, error)
+        assert time.monotonic() - began < 1.5
+        assert len(answer.body.encode()) <= 2000
+        assert transport.send(BODY).status == 204
+
+    def test_reads_a_huge_answer_only_up_to_the_limit(self, fake_brevo, transport):
+        fake_brevo.next(Reply.huge(100_000_000))
+        transport.send(BODY)
+        fake_brevo.next(Reply.huge(100_000_000))
+        tracemalloc.start()
+
+        answer = transport.send(BODY)
+
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(answer.body) == 2000
+        assert peak < 3_000_000
+
+    def test_a_refused_connection(self, settings):
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+
+            answer = configured(settings, f"http://127.0.0.1:{unused.getsockname()[1]}/").send(BODY)
+
+        assert (answer.status, answer.error) == (None, "connection")
+
+    def test_a_host_that_does_not_exist(self, settings, monkeypatch):
+        monkeypatch.setattr("brevo_events.transports.http.is_testing", lambda: False)
+
+        answer = configured(settings, "https://no-such-host.invalid/").send(BODY)
+
+        assert (answer.status, answer.error) == (None, "dns")
+
+    def test_tls_with_one_who_does_not_speak_it(self, fake_brevo, settings):
+        answer = configured(settings, fake_brevo.url.replace("http:", "https:")).send(BODY)
+
+        assert (answer.status, answer.error) == (None, "tls")
+
+    def test_a_connection_that_stands_only_after_the_deadline_is_not_used(self, fake_brevo, settings, monkeypatch):
+        transport = configured(settings, fake_brevo.url)
+        connect = socket.socket.connect
+
+        def slowly(self, address):
+            time.sleep(0.8)
+            return connect(self, address)
+
+        monkeypatch.setattr(socket.socket, "connect", slowly)
+
+        answer = transport.send(BODY)
+
+        assert (answer.status, answer.error) == (None, "timeout")
+        assert fake_brevo.requests == []
+
+
+class TlsTests:
+    @pytest.fixture
+    def authority(self):
+        return trustme.CA()
+
+    @pytest.fixture
+    def server(self, authority):
+        class Server(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["content-length"]))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Server)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"https://localhost:{server.server_port}/"
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_trusts_the_bundle_of_the_environment_and_no_other(self, server, authority, settings, monkeypatch, tmp_path):
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+
+        errors = []
+        for bundle, port_hint in (("ca.pem", 1), ("other.pem", 2)):
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / bundle))
+            answer = configured(settings, server, TIMEOUT=port_hint).send(BODY)
+            errors.append((answer.status, answer.error))
+
+        assert errors == [(204, ""), (None, "tls")]
+
+    def test_parses_the_bundle_once_for_all_connections(self, settings, fake_brevo, monkeypatch):
+        transport = configured(settings, fake_brevo.url)
+        monkeypatch.setattr(ssl, "create_default_context", lambda **kwargs: pytest.fail("parsed again"))
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(transport.send, [BODY] * 8))
+
+        assert {answer.status for answer in answers} == {204}
+
+
+class WatchdogTests:
+    def test_ends_its_thread_after_a_while_and_starts_it_again(self, fake_brevo, transport, monkeypatch):
+        monkeypatch.setattr(transport._watchdog, "LINGER", 0.05, raising=False)
+        transport.send(BODY)
+        thread = transport._watchdog._thread
+        thread.join(timeout=10)
+
+        assert not thread.is_alive()
+        assert transport.send(BODY).status == 204
+        assert transport._watchdog._thread.is_alive()
+
+
+class OtherTransportsTests:
+    def test_console_prints_the_body(self, capsys):
+        answer = ConsoleTransport().send(BODY)
+
+        assert json.loads(capsys.readouterr().out) == json.loads(BODY)
+        assert answer.status == 204
+
+    def test_locmem_keeps_the_body(self):
+        locmem.LocmemTransport().send(BODY)
+
+        assert locmem.sent == [{"email": "ada@example.com", "event": "cart_updated"}]
+
+
+class SecretTests:
+    def test_no_log_line_of_any_library_shows_the_key(self, fake_brevo, settings, caplog):
+        caplog.set_level(logging.DEBUG)
+        transport = configured(settings, fake_brevo.url)
+        fake_brevo.next(Reply.error(401, "unauthorized"), Reply.reset(), Reply.rubbish(), Reply.hang(2))
+
+        answers = [transport.send(BODY) for _ in range(4)]
+
+        assert caplog.records
+        assert KEY not in caplog.text + repr(answers) + repr(vars(transport)) + repr(vars(transport._route)["key"])
+
+    def test_a_failure_of_any_kind_leaves_no_traceback_behind(self, fake_brevo, settings, monkeypatch):
+        transport = configured(settings, fake_brevo.url)
+        monkeypatch.setattr("requests.Session.send", lambda *args, **kwargs: 1 / 0)
+
+        answer = transport.send(BODY)
+
+        assert isinstance(transport, HttpTransport)
+        assert answer.status is None
+        assert "ZeroDivisionError" in answer.body
