@@ -626,6 +626,13 @@ class DeliverTests:
         assert slow.send_attempts.get().error == "timeout"
         assert OutboxEvent.objects.filter(status=Status.SENT).count() == 20
 
+    @pytest.mark.parametrize("timeout", [0.1, 10, 60])
+    def test_sends_with_any_timeout(self, fake_brevo, settings, timeout):
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "TIMEOUT": timeout}
+        track_for("ada@example.com")
+
+        assert deliver() == {Status.SENT: 1}
+
     def test_records_each_kind_of_trouble_and_goes_on(self, fake_brevo, settings):
         settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "TIMEOUT": 0.3, "CONCURRENCY": 4}
         troubles = {
@@ -705,7 +712,7 @@ class SendersTests:
         assert KEY not in caplog.text + repr(attempt.answer)
 
     def test_gives_up_a_thread_that_stays_away_and_goes_on_with_another(self, monkeypatch):
-        monkeypatch.setattr(Senders, "GRACE", 0.1)
+        monkeypatch.setattr("brevo_events.delivery.attempts.GRACE", 0.1)
         release = threading.Event()
 
         def send(body):

@@ -138,19 +138,26 @@ class TestBrevosContract:
         status, headers, _ = post(brevo, method="PUT")
         assert (status, headers["allow"]) == (405, "POST")
 
-    def test_an_answer_to_head_has_no_body_so_the_connection_stays_in_step(self, brevo: FakeBrevo) -> None:
-        conn = connection(brevo)
-        assert [exchange(conn, method="HEAD")[0], exchange(conn)[0]] == [405, 204]
-        conn.close()
+    def test_an_answer_to_head_has_no_body(self, brevo: FakeBrevo) -> None:
+        answer = read_all(raw(brevo, b"HEAD / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        assert answer.endswith(b"\r\n\r\n")
 
     def test_another_path_is_answered_404(self, brevo: FakeBrevo) -> None:
         assert post(brevo, path="/api/v2/other")[0] == 404
 
-    def test_a_chunked_request_is_answered_411(self, brevo: FakeBrevo) -> None:
-        request = f"POST {TRACK_PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
-        sock = raw(brevo, request.encode())
-        sock.shutdown(socket.SHUT_WR)
-        assert read_all(sock).startswith(b"HTTP/1.1 411 ")
+    @pytest.mark.parametrize("header", ["transfer-encoding: chunked", "content-length: -1", "content-length: x"])
+    def test_a_request_without_a_proper_length_is_answered_411_and_closed_at_once(
+        self, brevo: FakeBrevo, header: str
+    ) -> None:
+        started = time.monotonic()
+        answer = read_all(raw(brevo, f"POST {TRACK_PATH} HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n0\r\n\r\n".encode()))
+        assert answer.startswith(b"HTTP/1.1 411 ")
+        assert time.monotonic() - started < 0.5
+
+    def test_a_length_beyond_all_bounds_is_answered_413(self, brevo: FakeBrevo) -> None:
+        request = f"POST {TRACK_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {'9' * 9000}\r\n\r\n"
+        assert read_all(raw(brevo, request.encode())).startswith(b"HTTP/1.1 413 ")
 
     def test_a_body_over_the_limit_is_answered_413_though_the_client_sends_all_of_it_first(
         self, brevo: FakeBrevo
@@ -283,6 +290,16 @@ class TestReplies:
         status, headers, body = post(brevo)
         assert (status, headers["content-type"], headers["content-length"], body) == (200, "text/html", "3", b"<p>")
 
+    def test_a_header_given_in_capitals_replaces_the_usual_one(self, brevo: FakeBrevo) -> None:
+        brevo.next(Reply(status=200, headers={"Content-Length": "2"}, body=b"four"))
+        with raw(brevo) as sock:
+            assert sock.recv(1000) == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nfour"
+
+    def test_204_goes_out_without_a_body_so_the_connection_stays_in_step(self, brevo: FakeBrevo) -> None:
+        brevo.next(Reply(body=b"never sent"))
+        with raw(brevo) as sock:
+            assert sock.recv(1000) == b"HTTP/1.1 204 No Content\r\n\r\n"
+
     def test_too_many_says_when_to_come_back_only_if_told_to(self, brevo: FakeBrevo) -> None:
         brevo.next(Reply.too_many(), Reply.too_many(retry_after=7), Reply.too_many(reset=9))
         (plain, none, _), (_, after, _), (_, limits, _) = (post(brevo) for _ in range(3))
@@ -393,6 +410,12 @@ class TestConnections:
         assert [exchange(conn)[0] for _ in range(5)] == [204] * 5
         assert conn.sock is first
         conn.close()
+
+    def test_small_answers_are_not_held_back(self, brevo: FakeBrevo) -> None:
+        with raw(brevo) as sock:
+            sock.recv(100)
+            (served,) = brevo._connections.values()
+            assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     @pytest.mark.parametrize("change", [(b"HTTP/1.1", b"HTTP/1.0"), (b"host: x", b"Connection: Close")])
     def test_it_is_closed_when_the_client_wishes_so(self, brevo: FakeBrevo, change: tuple[bytes, bytes]) -> None:

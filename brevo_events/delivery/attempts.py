@@ -15,6 +15,8 @@ from brevo_events.transports import Transport
 
 logger = logging.getLogger(__name__)
 
+GRACE = 1.0  # seconds beyond the deadline: so long a transport may take to cut an attempt off by itself
+
 
 @dataclass(eq=False, slots=True)
 class Attempt:
@@ -47,8 +49,6 @@ class Senders:
     instance, is given up: its attempt counts as timed out, another thread takes
     its place, and what it brings later is ignored.
     """
-
-    GRACE = 1.0  # seconds that the transport gets to cut an attempt off by itself
 
     def __init__(self, transport: Transport, *, concurrency: int, deadline: float) -> None:
         self._transport = transport
@@ -103,7 +103,7 @@ class Senders:
         threading.Thread(target=self._run, name="brevo-events-sender", daemon=True).start()
 
     def _give_up_overdue(self) -> list[Attempt]:
-        latest = time.monotonic() - self._deadline - self.GRACE
+        latest = time.monotonic() - self._deadline - GRACE
         overdue = [a for a in self._in_flight if a.began is not None and a.began < latest and a.answer is None]
         for attempt in overdue:
             attempt.is_abandoned = True
@@ -114,7 +114,7 @@ class Senders:
     def _run(self) -> None:
         while (attempt := self._waiting.get()) is not None:
             # Without enough of the lease left, another worker could send the same event meanwhile.
-            if time.monotonic() + self._deadline + self.GRACE < attempt.leased_until:
+            if time.monotonic() + self._deadline + GRACE < attempt.leased_until:
                 answer = self._send(attempt)
                 if attempt.is_abandoned:
                     return

@@ -10,6 +10,7 @@ from django.db.models import OuterRef, Subquery
 from brevo_events.choices import UNFINISHED, Status
 from brevo_events.columns import UtcNow, in_seconds
 from brevo_events.conf import settings
+from brevo_events.delivery.attempts import GRACE
 from brevo_events.models import Gate, OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet
 
@@ -19,7 +20,7 @@ LOOK_AGAIN = 1  # seconds
 
 def lease_seconds() -> float:
     """Return for how long a claimed event belongs to its worker: long enough to wait its turn and be sent."""
-    return 3 * settings.attempt_deadline
+    return 3 * (settings.attempt_deadline + GRACE)
 
 
 def claim(limit: int) -> list[OutboxEvent]:

@@ -51,7 +51,7 @@ class ReceivedRequest:
 
 @dataclass(frozen=True)
 class Reply:
-    """Describe one answer, sent after `delay` seconds; the constructors below set `mode` and `amount`."""
+    """Describe one answer, sent after `delay` seconds, without the body if 204 or 304; constructors set the rest."""
 
     status: int | None = 204
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -293,7 +293,7 @@ def _read_head(stream: BufferedReader) -> tuple[str, str, str, dict[str, str]]:
     headers: dict[str, str] = {}
     while (line := stream.readline(_CHUNK)) != b"\r\n":
         name, colon, value = line.decode("latin-1").partition(":")
-        if not colon or len(headers) > 100:
+        if not colon:
             raise ConnectionAbortedError("the client left, or sends no proper headers")
         headers[name.lower()] = value.strip()
     return start[1], start[2], start[3], headers
