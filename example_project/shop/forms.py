@@ -1,0 +1,44 @@
+"""Check what visitors send."""
+
+from __future__ import annotations
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from shop.carts import MAX_QUANTITY
+from shop.models import Product
+
+
+class ProductForm(forms.Form):
+    """Choose a product."""
+
+    product = forms.ModelChoiceField(Product.objects.all(), to_field_name="slug")
+
+
+class QuantityForm(ProductForm):
+    """Choose a product and how many of it; zero means none."""
+
+    quantity = forms.IntegerField(min_value=0, max_value=MAX_QUANTITY)
+
+
+class AddForm(ProductForm):
+    """Choose a product and how many more of it."""
+
+    quantity = forms.IntegerField(min_value=1, max_value=MAX_QUANTITY)
+
+
+class EmailForm(forms.Form):
+    """Give an e-mail address."""
+
+    email = forms.EmailField(
+        label=_("E-mail address"), max_length=254, widget=forms.EmailInput({"autocomplete": "email"})
+    )
+
+
+class SignInForm(EmailForm):
+    """Give a name and an e-mail address."""
+
+    first_name = forms.CharField(
+        label=_("First name"), max_length=100, widget=forms.TextInput({"autocomplete": "given-name"})
+    )
+    field_order = ["first_name", "email"]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import sys
+import time
+from itertools import count
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from brevo_events.delivery import deliver
+from brevo_events.models import OutboxEvent
+from brevo_events.testing import FakeBrevo, Reply
+from shop.brevo import fake_brevo, has_real_key
+from shop.visitor import Visitor
+
+PATIENCE = 30  # seconds
+
+
+class Command(BaseCommand):
+    help = "Shop through the pages, deliver the events over HTTP, and show what Brevo answered."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--email", help="With a real key: the address of the contact that the one event is about.")
+
+    def handle(self, *args: Any, email: str | None, **options: Any) -> None:
+        call_command("migrate", verbosity=0)
+        last = OutboxEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        if has_real_key():
+            self._shop_for_real(email or self._asked_address())
+        else:
+            self._shop_with_a_fake()
+        self._show(OutboxEvent.objects.filter(pk__gt=last).order_by("pk"))
+        self.stdout.write(
+            "\nOpen the shop: `make shop`, then http://127.0.0.1:8000/ for the shop and http://127.0.0.1:8000/admin/ "
+            "for its admin;\n`make shop` prints the password."
+        )
+
+    def _shop_with_a_fake(self) -> None:
+        self.stdout.write("BREVO_MA_KEY is not set: the events go to a fake Brevo on loopback, over real HTTP.\n")
+        with fake_brevo(RETRY_BACKOFF=1) as brevo:
+            self._plan_trouble(brevo)
+            ada, bob = Visitor(), Visitor()
+            self._say("Ada signs in, fills her cart, changes her mind and pays.")
+            ada.sign_in("Ada", "ada@example.com")
+            ada.add("minuit-watch")
+            ada.add("brume-mug", 2)
+            ada.change("brume-mug", 1)
+            ada.check_out()
+            self._say("Bob, whose address Brevo does not like, fills his cart.")
+            bob.sign_in("Bob", "bob@blocked.example")
+            bob.add("marelle-notebook", 3)
+            self._say("What had to wait is sent now …")
+            self._deliver_all()
+
+    def _plan_trouble(self, brevo: FakeBrevo) -> None:
+        numbers = count()
+        brevo.when(
+            lambda body: body["email"] == "ada@example.com" and next(numbers) == 0,
+            Reply.error(500, "internal_error", "Something went wrong on our side"),
+        )
+        brevo.when(
+            lambda body: body["email"] == "bob@blocked.example",
+            Reply.error(400, "invalid_parameter", "Contact is blocklisted"),
+            repeat=True,
+        )
+
+    def _shop_for_real(self, email: str) -> None:
+        if waiting := OutboxEvent.objects.unfinished().count():
+            raise CommandError(
+                f"{waiting} older events wait in this database and would go out to the real account too. "
+                "Delete example_project/db.sqlite3, or set DATABASE_URL to another database."
+            )
+        self.stdout.write(f"BREVO_MA_KEY is set: one event goes to {settings.BREVO_EVENTS.get('URL', 'Brevo')}.\n")
+        visitor = Visitor()
+        visitor.sign_in("Ada", email)
+        visitor.add("minuit-watch")
+        deliver(limit=1)
+
+    def _asked_address(self) -> str:
+        if not sys.stdin.isatty():
+            raise CommandError("BREVO_MA_KEY is set: say whom the event is about, make demo EMAIL=you@example.com")
+        return input("BREVO_MA_KEY is set. Send one cart_updated about which contact? E-mail address: ").strip()
+
+    def _deliver_all(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while OutboxEvent.objects.unfinished().exists():
+            deliver()
+            if time.monotonic() > deadline:
+                raise CommandError("Some events are still waiting: run the demo again.")
+            time.sleep(0.2)
+
+    def _show(self, events: Any) -> None:
+        rows = [("", "event", "contact", "object", "status", "answers", "message")]
+        for event in events.prefetch_related("send_attempts"):
+            attempts = sorted(event.send_attempts.all(), key=lambda attempt: attempt.pk)
+            answers = ", ".join(str(attempt.response_code or attempt.error) for attempt in attempts)
+            message = next((f"{a.error}: {a.message}" for a in reversed(attempts) if a.error), "")
+            row = (f"#{event.pk}", event.name, event.email, event.object_id or "", str(event.get_status_display()))
+            rows.append((*row, answers, message))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        self.stdout.write("")
+        for row in rows:
+            self.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(f"- {text}")
