@@ -105,13 +105,14 @@ def check_senders(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
 def _locking_problems(using: str) -> Iterator[checks.CheckMessage]:
     connection = connections[using]
     options = connection.settings_dict.get("OPTIONS", {})
-    if connection.vendor == "sqlite" and options.get("transaction_mode", "").upper() not in ("IMMEDIATE", "EXCLUSIVE"):
+    mode = options.get("transaction_mode") or ""
+    if connection.vendor == "sqlite" and mode.upper() not in ("IMMEDIATE", "EXCLUSIVE"):
         yield checks.Warning(
             f"The SQLite database {using!r} locks too late: requests can fail with 'database is locked'.",
             hint=f"Set DATABASES[{using!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE'}}.",
             id="brevo_events.W003",
         )
-    isolation = options.get("isolation_level") or "read committed"
+    isolation = options.get("isolation_level", "read committed") or ""  # None leaves it to the server
     if connection.vendor == "mysql" and isolation.lower() != "read committed":
         yield checks.Warning(
             f"The database {using!r} does not run at READ COMMITTED: workers may wait for each other.",

@@ -52,11 +52,11 @@ def check_text(value: str, path: str) -> str:
 
 
 def _number(value: float | Decimal, path: str) -> int | float:
-    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value() and abs(value) < 10**15:
+    if isinstance(value, Decimal) and value.is_finite() and value.copy_abs() < 10**15 and value == value.to_integral():
         return int(value)
     try:
         as_float = float(value)
-    except (OverflowError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         as_float = math.inf
     if not math.isfinite(as_float):
         raise InvalidEvent(f"{path} is not a finite number that JSON can carry.")
@@ -68,9 +68,10 @@ def _object(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
     encoded = {}
     for key, item in value.items():
         if not isinstance(key, str):
-            raise InvalidEvent(f"{path} has the key {key!r}: only strings can be keys.")
+            raise InvalidEvent(f"{path} has a key of type {type(key).__name__}: only strings can be keys.")
         key = _plain_key(key, path)
-        encoded[key] = encode(item, f"{path}.{key}", depth)
+        # An address may be a key, and no message shows one.
+        encoded[key] = encode(item, f"{path}.{'…' if '@' in key else key}", depth)
     return encoded
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from hashlib import sha256
 from typing import Any
 
@@ -102,6 +103,8 @@ def contact_of(email: str) -> str:
 
 
 def _short_text(value: Any, path: str, max_length: int) -> str:
+    if isinstance(value, Enum):
+        value = value.value
     if isinstance(value, Promise):
         value = str(value)
     if not isinstance(value, str):

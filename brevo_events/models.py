@@ -51,7 +51,7 @@ class OutboxEvent(models.Model):
         verbose_name = _("event")
         verbose_name_plural = _("events")
         default_permissions = ("view",)
-        permissions = [("resend_outboxevent", _("Can resend events"))]
+        permissions = [("resend_outboxevent", "Can resend events")]
         indexes = [
             models.Index(fields=["due_at", "id"], name="brevo_events_due"),
             models.Index(fields=["contact", "status", "id"], name="brevo_events_contact"),

@@ -133,13 +133,13 @@ def brevo_error(body: str) -> tuple[str, str]:
 def meaning(status: int | None, error: str = "") -> str | Promise:
     """Return in one sentence what an answer means and what to do."""
     if status is None:
-        return _FAILURES.get(error, _("No answer came. It is sent again later.")) if error else _("Not sent yet.")
+        return _FAILURES.get(error, _("No answer came.")) if error else _("Not sent yet.")
     if status in _MEANINGS:
         return _MEANINGS[status]
     for lowest, sentence in _CLASSES.items():
         if lowest <= status < lowest + 100:
             return sentence
-    return _("An answer that HTTP does not know. It is sent again later.")
+    return _("An answer that HTTP does not know. Check URL and proxy.")
 
 
 def _seconds(value: str) -> float | None:
@@ -158,7 +158,7 @@ _MEANINGS: dict[int, str | Promise] = {
     403: _("Brevo does not allow this account to track events. Check the key, and that Automation is switched on."),
     404: _("There is nothing at this address. Check URL."),
     405: _("The address does not take events. Check URL."),
-    408: _("Brevo waited too long for the request. It is sent again later."),
+    408: _("Brevo waited too long for the request. It is a passing fault."),
     413: _("Brevo found the event too large. Send fewer items."),
     429: _("Brevo asked to slow down. Everything waits until that is over, then it is sent."),
 }
@@ -168,11 +168,11 @@ _CLASSES: dict[int, str | Promise] = {
         "The address points elsewhere. Redirects are never followed, since they would hand over the key. Check URL."
     ),
     400: _("Brevo refused the event."),
-    500: _("Brevo had a problem of its own. It is sent again later."),
+    500: _("Brevo had a problem of its own. It is a passing fault."),
 }
 _FAILURES: dict[str, str | Promise] = {
-    "timeout": _("Brevo did not answer in time. It is sent again later."),
-    "connection": _("Brevo could not be reached. It is sent again later; check the network if it lasts."),
+    "timeout": _("Brevo did not answer in time. It is a passing fault."),
+    "connection": _("Brevo could not be reached. Check the network if it lasts."),
     "dns": _("The host name was not found. Check URL and the name server."),
     "tls": _("No trusted connection could be made. Check the certificates of this machine, or its proxy."),
     "protocol": _("What came back was not HTTP. Check URL and proxy."),

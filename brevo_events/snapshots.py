@@ -26,13 +26,16 @@ def _read(instance: Any, path: str) -> Any:
         if value is None:
             return None
         try:
-            found = getattr(value, name, _MISSING)
-        except ObjectDoesNotExist:
+            found = getattr(value, name)
+        except ObjectDoesNotExist:  # first, since that of a related row is an AttributeError too
             return None
-        if found is _MISSING:
-            raise InvalidEvent(f"{type(value).__name__} has no {name!r}, which {path!r} of a snapshot asks for.")
-        value = found() if callable(found) else found
+        except AttributeError as error:
+            message = f"{type(value).__name__} has no {name!r}, which {path!r} of a snapshot asks for."
+            raise InvalidEvent(message) from error
+        value = found() if _is_to_call(found) else found
     return value
 
 
-_MISSING = object()
+def _is_to_call(found: Any) -> bool:
+    # Django marks what only looks callable, the manager of related rows for one.
+    return callable(found) and not getattr(found, "do_not_call_in_templates", False)

@@ -567,7 +567,11 @@ class DeliverTests:
 
         assert deliver() == {Status.SENT: 50}
         for contact in range(7):
-            mine = [int(r.json["eventdata"]["id"]) for r in fake_brevo.requests if r.json["email"] == f"{contact}@example.com"]
+            mine = [
+                int(r.json["eventdata"]["id"])
+                for r in fake_brevo.requests
+                if r.json["email"] == f"{contact}@example.com"
+            ]
             assert mine == sorted(mine)
 
     def test_stops_at_its_limit(self, fake_brevo):
@@ -654,7 +658,7 @@ class DeliverTests:
 
         codes = dict(SendAttempt.objects.values_list("event__name", "response_code"))
         errors = dict(SendAttempt.objects.values_list("event__name", "error"))
-        assert codes == {name: None for name in ("hang", "drip", "reset", "rubbish")} | dict.fromkeys(
+        assert codes == dict.fromkeys(("hang", "drip", "reset", "rubbish")) | dict.fromkeys(
             ("huge", "half", "empty", "text"), 400
         ) | {"fine": 204}
         assert errors["hang"] == errors["drip"] == "timeout"
@@ -739,7 +743,7 @@ class ClockTests:
     def test_due_times_are_in_utc_whatever_the_servers_time_zone(self):
         (event,) = track_for("ada@example.com")
 
-        assert abs((fresh(event).created_at - event.created_at)) < timedelta(seconds=1)
+        assert abs(fresh(event).created_at - event.created_at) < timedelta(seconds=1)
         assert abs(time.time() - event.created_at.timestamp()) < 60
         assert abs(time.time() - fresh(event).due_at.timestamp()) < 60
 

@@ -266,7 +266,9 @@ class TlsTests:
         thread.join()
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-    def test_trusts_the_bundle_of_the_environment_and_no_other(self, server, authority, settings, monkeypatch, tmp_path):
+    def test_trusts_the_bundle_of_the_environment_and_no_other(
+        self, server, authority, settings, monkeypatch, tmp_path
+    ):
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
 

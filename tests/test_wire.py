@@ -19,7 +19,9 @@ def plain_server():
 
     class Keeping(BaseHTTPRequestHandler):
         def do_POST(self):
-            received.append((self.requestline, list(self.headers.items()), self.rfile.read(int(self.headers["Content-Length"]))))
+            received.append(
+                (self.requestline, list(self.headers.items()), self.rfile.read(int(self.headers["Content-Length"])))
+            )
             self.send_response(204)
             self.end_headers()
 

@@ -59,6 +59,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("pk",)
     search_help_text = _("A whole e-mail address, the number of an event, or the id of an object such as cart:1234.")
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     ordering = ("-pk",)
     actions = ("resend",)
     inlines = (SendAttemptInline,)
@@ -141,9 +142,9 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             f" {event.get_reason_display()}" if event.reason else "",
         )
 
-    @admin.display(description=_("next attempt"), ordering="due_at", empty_value="")
+    @admin.display(description=_("next attempt"), ordering="due_at")
     def next_attempt(self, event: OutboxEvent) -> Any:
-        return None if event.is_finished else event.due_at
+        return "–" if event.is_finished else event.due_at
 
     @admin.display(description=_("what the answer means"))
     def answer_meaning(self, event: OutboxEvent) -> str:

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CARRIED = (
+    "py.typed",
+    "migrations/0001_initial.py",
+    "templates/admin/brevo_events/outboxevent/change_form.html",
+    "static/brevo_events/admin.css",
+    "locale/fr/LC_MESSAGES/django.po",
+    "locale/fr/LC_MESSAGES/django.mo",
+)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder with the wheel and the sdist of a copy of the tree, so that the tree itself stays clean."""
+    copy = tmp_path_factory.mktemp("tree") / "copy"
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    for name in filter(None, files.split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run([sys.executable, "-m", "build", "--outdir", copy / "dist", copy], check=True, capture_output=True)
+    return copy / "dist"
+
+
+@pytest.mark.slow
+class BuiltPackagesTests:
+    def test_the_wheel_carries_what_the_app_needs_and_nothing_else(self, built):
+        names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
+
+        assert {f"brevo_events/{name}" for name in CARRIED} <= set(names)
+        assert {name.split("/")[0].split("-")[0] for name in names} == {"brevo_events", "django_brevo_events"}
+
+    def test_the_sdist_carries_it_too(self, built):
+        with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+            names = {name.partition("/")[2] for name in archive.getnames()}
+
+        assert {f"brevo_events/{name}" for name in CARRIED} <= names
+        assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml"} <= names
+
+    def test_a_new_project_in_an_empty_environment_captures_an_event(self, built, tmp_path):
+        python = tmp_path / "env" / "bin" / "python"
+        subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, next(built.glob("*.whl"))], check=True)
+        subprocess.run([python, "-m", "django", "startproject", "site1", tmp_path], check=True)
+        settings = tmp_path / "site1" / "settings.py"
+        quickstart = 'import environ\nenv = environ.Env()\nINSTALLED_APPS += ["brevo_events"]\n'
+        settings.write_text(
+            settings.read_text() + quickstart + 'BREVO_EVENTS = {"MA_KEY": env("BREVO_MA_KEY", default="")}\n'
+        )
+        code = (
+            "from brevo_events import track; from brevo_events.models import OutboxEvent; "
+            "track('item_deleted', 'ada@example.com', object_id='cart:1234', data={'deletedItem': 'white shirt'}); "
+            "print(OutboxEvent.objects.get().status)"
+        )
+
+        subprocess.run([python, "manage.py", "migrate", "--verbosity=0"], cwd=tmp_path, check=True)
+        shown = subprocess.run(
+            [python, "manage.py", "shell", "-c", code], cwd=tmp_path, check=True, capture_output=True
+        )
+
+        assert shown.stdout.decode().split()[-1] == "pending"
+        assert "Traceback" not in shown.stderr.decode()
