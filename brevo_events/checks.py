@@ -16,7 +16,8 @@ from brevo_events.conf import settings
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import OutboxEvent
 
-WHERE_KEY_IS = "It is in Brevo under Automation, Settings, Tracking code: 24 lower-case letters and digits."
+# https://developers.brevo.com/docs/getting-started-with-rest-implementation
+WHERE_KEY_IS = "It is in Brevo's menu Automation, in the JavaScript tracker: the client_key, 24 letters and digits."
 
 
 def register() -> None:

@@ -32,7 +32,8 @@ class _Exact:
     def db_parameters(self, connection: Any) -> dict[str, Any]:
         parameters: dict[str, Any] = super().db_parameters(connection)  # type: ignore[misc]
         if connection.vendor == "mysql":
-            parameters["collation"] = "utf8mb4_bin"
+            # The plain utf8mb4_bin takes "a" and "a " for equal; each server names the other one differently.
+            parameters["collation"] = "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
         return parameters
 
 

@@ -24,6 +24,7 @@ TRACK_EVENT_URL = "https://in-automate.brevo.com/api/v2/trackEvent"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 _UNSET: Any = object()
+_FALSE = ("false", "off", "n", "no", "0")
 
 
 def is_testing() -> bool:
@@ -117,6 +118,9 @@ def _between(lowest: float, highest: float) -> Callable[[float], str]:
 
 
 def _safe_url(url: str) -> str:
+    # Python and urllib3 disagree about which host a URL with these names.
+    if "\\" in url or any(character.isspace() or not character.isprintable() for character in url):
+        return "must be a URL"
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - reading it is what checks it
@@ -211,9 +215,17 @@ def _from_environment(key: str, kind: type[Any]) -> Any:
     if name not in os.environ:
         return _UNSET
     try:
-        return environ.Env().get_value(name, cast=kind)
+        return environ.Env().get_value(name, cast=_switch if kind is bool else kind)
     except ValueError as error:
         raise InvalidSetting(f"{name} is {os.environ[name]!r}: it must be of type {kind.__name__}.") from error
+
+
+def _switch(text: str) -> bool:
+    # django-environ would take a misspelt "ture" for False.
+    word = text.strip().lower()
+    if word not in environ.Env.BOOLEAN_TRUE_STRINGS and word not in _FALSE:
+        raise ValueError(text)
+    return word not in _FALSE
 
 
 def _forget_changed(*, setting: str, **kwargs: object) -> None:

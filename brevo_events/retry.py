@@ -127,7 +127,7 @@ def brevo_error(body: str) -> tuple[str, str]:
     if not isinstance(parsed, dict):
         return "", body
     code, message = parsed.get("code"), parsed.get("message")
-    return str(code or ""), str(message or body)
+    return _characters(code or ""), _characters(message or body)
 
 
 def meaning(status: int | None, error: str = "") -> str | Promise:
@@ -142,6 +142,11 @@ def meaning(status: int | None, error: str = "") -> str | Promise:
     return _("An answer that HTTP does not know. Check URL and proxy.")
 
 
+def _characters(value: Any) -> str:
+    # JSON can spell a lone surrogate, and no page could show it.
+    return str(value).encode(errors="replace").decode()
+
+
 def _seconds(value: str) -> float | None:
     return _clamp(float(value)) if value.strip().isascii() and value.strip().isdigit() else None
 
@@ -154,12 +159,13 @@ _MEANINGS: dict[int, str | Promise] = {
     400: _(
         "Brevo refused the event: its message says which value. Correct it in the code; a resend alone changes nothing."
     ),
-    401: _("Brevo does not know the ma-key. Check MA_KEY: it is under Automation, Settings, Tracking code in Brevo."),
+    401: _("Brevo does not know the ma-key. Check MA_KEY: the client_key in Brevo's menu Automation."),
     403: _("Brevo does not allow this account to track events. Check the key, and that Automation is switched on."),
     404: _("There is nothing at this address. Check URL."),
     405: _("The address does not take events. Check URL."),
     408: _("Brevo waited too long for the request. It is a passing fault."),
     413: _("Brevo found the event too large. Send fewer items."),
+    425: _("Brevo had a problem of its own. It is sent again later."),
     429: _("Brevo asked to slow down. Everything waits until that is over, then it is sent."),
 }
 _CLASSES: dict[int, str | Promise] = {
