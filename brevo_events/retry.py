@@ -165,7 +165,7 @@ _MEANINGS: dict[int, str | Promise] = {
     405: _("The address does not take events. Check URL."),
     408: _("Brevo waited too long for the request. It is a passing fault."),
     413: _("Brevo found the event too large. Send fewer items."),
-    425: _("Brevo had a problem of its own. It is sent again later."),
+    425: _("Brevo had a problem of its own. It is a passing fault."),
     429: _("Brevo asked to slow down. Everything waits until that is over, then it is sent."),
 }
 _CLASSES: dict[int, str | Promise] = {
