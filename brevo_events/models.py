@@ -56,6 +56,7 @@ class OutboxEvent(models.Model):
             models.Index(fields=["due_at", "id"], name="brevo_events_due"),
             models.Index(fields=["contact", "status", "id"], name="brevo_events_contact"),
             models.Index(fields=["object_id", "contact", "id"], name="brevo_events_object"),
+            models.Index(fields=["status", "finished_at"], name="brevo_events_status"),
         ]
 
     def __str__(self) -> str:
@@ -124,6 +125,7 @@ class Gate(models.Model):
     closed_at = models.DateTimeField(_("closed since"), null=True, blank=True)
     closed_until = models.DateTimeField(_("closed until"), null=True, blank=True)
     cooldown = models.PositiveIntegerField(_("cool-down (seconds)"), default=0)
+    paused_at = models.DateTimeField(_("paused since"), null=True, blank=True)
     generation = models.PositiveBigIntegerField(default=0, editable=False)
 
     class Meta:
@@ -132,7 +134,7 @@ class Gate(models.Model):
         default_permissions = ("view",)
 
     def __str__(self) -> str:
-        return "closed" if self.is_closed else "open"
+        return "paused" if self.is_paused else "closed" if self.is_closed else "open"
 
     @classmethod
     def load(cls) -> Gate:
@@ -144,6 +146,11 @@ class Gate(models.Model):
     def is_closed(self) -> bool:
         """Return whether only a probe may go out."""
         return self.closed_until is not None
+
+    @property
+    def is_paused(self) -> bool:
+        """Return whether an operator holds everything back, probes too."""
+        return self.paused_at is not None
 
     @property
     def is_probe_due(self) -> bool:
@@ -176,8 +183,20 @@ class Gate(models.Model):
         changes = {"reason": "", "response_code": None, "closed_at": None, "closed_until": None, "cooldown": 0}
         return self.is_closed and bool(self._unchanged().update(**changes, generation=F("generation") + 1))
 
+    def pause(self) -> None:
+        """Hold everything back until resume(); what is in flight goes on."""
+        self._ensure_stored()
+        self._stored().filter(paused_at=None).update(paused_at=UtcNow())
+
+    def resume(self) -> None:
+        """End a pause; a fault that closed the gate meanwhile, or before, still does."""
+        self._stored().update(paused_at=None)
+
+    def _stored(self) -> models.QuerySet[Gate]:
+        return Gate._default_manager.using(router.db_for_write(Gate)).filter(pk=1)
+
     def _unchanged(self) -> models.QuerySet[Gate]:
-        return type(self)._default_manager.using(router.db_for_write(Gate)).filter(pk=1, generation=self.generation)
+        return self._stored().filter(generation=self.generation)
 
     def _ensure_stored(self) -> None:
         if self._state.adding:

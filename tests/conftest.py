@@ -9,8 +9,12 @@ KEY = "abcdefghijklmnopqrstuvwx"
 
 
 @pytest.fixture(autouse=True)
-def _empty_locmem():
+def _begin_anew():
+    """Forget what the process remembers of earlier tests."""
     locmem.sent.clear()
+    from brevo_events.delivery import verdicts
+
+    verdicts._failing.clear()
 
 
 @pytest.fixture

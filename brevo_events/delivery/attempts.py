@@ -36,6 +36,11 @@ class Attempt:
     is_abandoned: bool = False
 
     @property
+    def is_taken(self) -> bool:
+        """Return whether Brevo has taken the event."""
+        return self.answer is not None and self.answer.status is not None and 200 <= self.answer.status < 300
+
+    @property
     def is_probe(self) -> bool:
         """Return whether this one request shows whether the gate can open."""
         return self.gate.is_closed
@@ -50,8 +55,8 @@ class Senders:
     its place, and what it brings later is ignored.
     """
 
-    def __init__(self, transport: Transport, *, concurrency: int, deadline: float) -> None:
-        self._transport = transport
+    def __init__(self, *, concurrency: int, deadline: float, transport: Transport | None = None) -> None:
+        self.transport = transport or Transport()
         self._concurrency = concurrency
         self._deadline = deadline
         self._waiting: SimpleQueue[Attempt | None] = SimpleQueue()
@@ -125,7 +130,7 @@ class Senders:
         attempt.started_at = timezone.now()
         attempt.began = time.monotonic()
         try:
-            return self._transport.send(attempt.event.body)
+            return self.transport.send(attempt.event.body)
         except Exception as error:  # noqa: BLE001 - one event's trouble must not stop the others
             logger.error("The transport raised %s for %s.", type(error).__name__, attempt.event)  # noqa: TRY400
             return Answer(None, f"The transport raised {type(error).__name__}.", error="transport")

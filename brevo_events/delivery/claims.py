@@ -43,6 +43,14 @@ def claim(limit: int) -> list[OutboxEvent]:
     return []
 
 
+def seconds_until_due() -> float | None:
+    """Return how long a worker may sleep before something is due, None where nothing waits at all."""
+    waiting = outbox().exclude(due_at=None).order_by("due_at").annotate(read_at=UtcNow())
+    for due_at, read_at in waiting.values_list("due_at", "read_at")[:1]:
+        return max((due_at - read_at).total_seconds(), 0.0)  # type: ignore[operator]
+    return None
+
+
 def free_followers(finished: Iterable[int]) -> None:
     """Make the next event of each contact due, where it waited behind one that has ended; inside a transaction."""
     parked = outbox().filter(contact=OuterRef("contact"), status=Status.PENDING, parked=True).order_by("pk")

@@ -13,12 +13,19 @@ from brevo_events.delivery.records import record
 from brevo_events.models import Gate
 
 TICK = 0.2  # seconds between two looks at the deadlines of what is in flight
+AHEAD = 20  # times CONCURRENCY, at most, that are claimed ahead of the threads
+QUICK, SLOW = 0.25, 1.0  # seconds in which half of what was claimed is sent
 
 Delivered = Counter[str]
 _busy = threading.local()
 
 
-def deliver(*, limit: int | None = None, progress: Callable[[Attempt], None] = lambda _attempt: None) -> Delivered:
+def deliver(
+    *,
+    limit: int | None = None,
+    concurrency: int | None = None,
+    progress: Callable[[Attempt], None] = lambda _attempt: None,
+) -> Delivered:
     """
     Send what is due, at most ``limit`` events, and return how many ended in which status.
 
@@ -30,58 +37,108 @@ def deliver(*, limit: int | None = None, progress: Callable[[Attempt], None] = l
     if getattr(_busy, "delivering", False):
         return Delivered()
     _busy.delivering = True
+    pipeline = Pipeline(limit=limit, concurrency=concurrency, progress=progress)
     try:
-        return _Pass(limit, progress).run()
+        while pipeline.step():
+            pass
     finally:
+        pipeline.close()
         _busy.delivering = False
+    return pipeline.delivered
 
 
-class _Pass:
-    """Own the database for one delivery: claim, feed the senders, record what has come back."""
+class Pipeline:
+    """
+    Own the database for a delivery: claim, feed the senders, record what has come back.
 
-    def __init__(self, limit: int | None, progress: Callable[[Attempt], None]) -> None:
+    No step waits for all of what is in flight: while some requests fly, others
+    are claimed and recorded. What is claimed ahead grows while the answers are
+    quick, so that little waits behind slow ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit: int | None = None,
+        concurrency: int | None = None,
+        progress: Callable[[Attempt], None] = lambda _attempt: None,
+    ) -> None:
+        self.delivered = Delivered()
         self._left = limit
         self._progress = progress
-        self._capacity = 2 * settings.CONCURRENCY
-        self._senders = Senders(
-            transports.current(), concurrency=settings.CONCURRENCY, deadline=settings.attempt_deadline
-        )
+        self._concurrency = concurrency or settings.CONCURRENCY
+        self._senders = Senders(concurrency=self._concurrency, deadline=settings.attempt_deadline)
+        self._ahead = 2
+        self._fed_at = time.monotonic()
         self._unrecorded: list[Attempt] = []
-        self._delivered = Delivered()
 
-    def run(self) -> Delivered:
-        try:
-            while True:
-                self._feed()
-                if not self._senders and not self._unrecorded:
-                    return self._delivered
-                self._unrecorded += self._senders.collect(TICK)
-                self._record()
-        finally:
-            self._senders.stop()
+    def step(self) -> bool:
+        """Do one round, and return whether there is more to do now."""
+        self._feed()
+        if self.is_empty:
+            return False
+        self._collect()
+        return True
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing is in flight or waits to be recorded."""
+        return not self._senders and not self._unrecorded
+
+    def finish(self) -> None:
+        """Give back at once what has not begun, then see what is in flight to its end."""
+        self._unrecorded += self._senders.recall()
+        self._record()
+        while not self.is_empty:
+            self._collect()
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._senders.stop()
+
+    def _collect(self) -> None:
+        self._unrecorded += self._senders.collect(TICK)
+        self._record()
 
     def _feed(self) -> None:
-        room = self._capacity - len(self._senders) - len(self._unrecorded)
-        if self._left is not None:
-            room = min(room, self._left)
         gate = Gate.load()
-        if gate.is_closed:
+        if gate.is_closed or gate.is_paused:
             self._unrecorded += self._senders.recall()
-            room = int(room > 0 and not self._senders and self._may_probe(gate))
+            room = int(self.is_empty and self._left != 0 and self._may_probe(gate))
+        else:
+            room = self._room()
+        if room == 0:
+            return
+        # Before the claim, so that nothing is claimed where nothing can be sent; again each time, since keys change.
+        self._senders.transport = transports.current()
         began = time.monotonic()
         for event in claim(room):
             self._senders.start(Attempt(event, gate, began + lease_seconds()))
             if self._left is not None:
                 self._left -= 1
 
+    def _room(self) -> int:
+        """Return how many events to claim: none as long as the threads have enough to do."""
+        capacity = self._ahead * self._concurrency
+        held = len(self._senders) + len(self._unrecorded)
+        if held > capacity // 2:
+            return 0
+        took, self._fed_at = time.monotonic() - self._fed_at, time.monotonic()
+        if held and took < QUICK:
+            self._ahead = min(2 * self._ahead, AHEAD)
+        elif took > SLOW:
+            self._ahead = 2
+        room = self._ahead * self._concurrency - held
+        return room if self._left is None else min(room, self._left)
+
     def _may_probe(self, gate: Gate) -> bool:
-        return gate.is_probe_due and outbox().due().exists() and gate.win_probe()
+        return not gate.is_paused and gate.is_probe_due and outbox().due().exists() and gate.win_probe()
 
     def _record(self) -> None:
         if not self._unrecorded:
             return
         locked = record(self._unrecorded)
         for attempt in set(self._unrecorded).difference(locked):
-            self._delivered[attempt.event.status] += 1
+            self.delivered[attempt.event.status] += 1
             self._progress(attempt)
         self._unrecorded = locked

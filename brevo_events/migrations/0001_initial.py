@@ -21,6 +21,7 @@ class Migration(migrations.Migration):
                 ('closed_at', models.DateTimeField(blank=True, null=True, verbose_name='closed since')),
                 ('closed_until', models.DateTimeField(blank=True, null=True, verbose_name='closed until')),
                 ('cooldown', models.PositiveIntegerField(default=0, verbose_name='cool-down (seconds)')),
+                ('paused_at', models.DateTimeField(blank=True, null=True, verbose_name='paused since')),
                 ('generation', models.PositiveBigIntegerField(default=0, editable=False)),
             ],
             options={
@@ -54,7 +55,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'events',
                 'permissions': [('resend_outboxevent', 'Can resend events')],
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['due_at', 'id'], name='brevo_events_due'), models.Index(fields=['contact', 'status', 'id'], name='brevo_events_contact'), models.Index(fields=['object_id', 'contact', 'id'], name='brevo_events_object')],
+                'indexes': [models.Index(fields=['due_at', 'id'], name='brevo_events_due'), models.Index(fields=['contact', 'status', 'id'], name='brevo_events_contact'), models.Index(fields=['object_id', 'contact', 'id'], name='brevo_events_object'), models.Index(fields=['status', 'finished_at'], name='brevo_events_status')],
             },
         ),
         migrations.CreateModel(
