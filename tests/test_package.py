@@ -57,7 +57,9 @@ class BuiltPackagesTests:
         subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, next(built.glob("*.whl"))], check=True)
-        subprocess.run([python, "-m", "django", "startproject", "site1", tmp_path], check=True)
+        clean = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        there = {"cwd": tmp_path, "env": clean, "check": True}
+        subprocess.run([python, "-m", "django", "startproject", "site1", "."], **there)
         settings = tmp_path / "site1" / "settings.py"
         quickstart = 'import environ\nenv = environ.Env()\nINSTALLED_APPS += ["brevo_events"]\n'
         settings.write_text(
@@ -69,10 +71,8 @@ class BuiltPackagesTests:
             "print(OutboxEvent.objects.get().status)"
         )
 
-        subprocess.run([python, "manage.py", "migrate", "--verbosity=0"], cwd=tmp_path, check=True)
-        shown = subprocess.run(
-            [python, "manage.py", "shell", "-c", code], cwd=tmp_path, check=True, capture_output=True
-        )
+        subprocess.run([python, "manage.py", "migrate", "--verbosity=0"], **there)
+        shown = subprocess.run([python, "manage.py", "shell", "-c", code], **there, capture_output=True)
 
         assert shown.stdout.decode().split()[-1] == "pending"
         assert "Traceback" not in shown.stderr.decode()
