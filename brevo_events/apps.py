@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.signals import request_started
 from django.utils.translation import gettext_lazy as _
 
 
@@ -13,7 +14,8 @@ class BrevoEventsConfig(AppConfig):
 
     def ready(self) -> None:
         """Find ``brevo_events.py`` in every installed app, as Django finds ``admin.py``."""
-        from brevo_events import checks, registration
+        from brevo_events import checks, engines, registration
 
         checks.register()
+        request_started.connect(engines.start, dispatch_uid="brevo_events.engines")
         registration.autodiscover()

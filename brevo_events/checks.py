@@ -13,6 +13,7 @@ from django.db import connections, models, router
 
 from brevo_events import conf, engines, registration, transports
 from brevo_events.conf import settings
+from brevo_events.engines.thread import threads_are_off
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import OutboxEvent
 
@@ -22,7 +23,7 @@ WHERE_KEY_IS = "It is in Brevo's menu Automation, in the JavaScript tracker: the
 
 def register() -> None:
     """Have Django run the checks."""
-    for check in (check_settings, check_key, check_transport, check_senders):
+    for check in (check_settings, check_key, check_transport, check_senders, check_threads):
         checks.register(check)
     checks.register(check_databases, checks.Tags.database)
 
@@ -52,7 +53,7 @@ def unknown_key(key: str, known: list[str]) -> checks.CheckMessage:
 
 def check_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Check the ma-key, where a transport needs one; a callable is left alone, since it may ask a server."""
-    if conf.is_testing() or settings.has_callable_key() or _setting_of("TRANSPORT") != "http":
+    if conf.is_testing() or _setting_of("TRANSPORT") != "http" or settings.has_callable_key():
         return []
     try:
         key = settings.ma_key()
@@ -101,6 +102,14 @@ def check_senders(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
             if isinstance(model, type) and issubclass(model, models.Model) and router.db_for_write(model) != outbox_on:
                 problems.append(_other_database(name, model, outbox_on))
     return problems
+
+
+def check_threads(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that the server lets the thread engine run."""
+    if _setting_of("ENGINE") != "thread" or not threads_are_off():
+        return []
+    hint = "Set enable-threads in uWSGI's configuration, or ENGINE to 'worker'."
+    return [checks.Warning("uWSGI runs without threads: nothing is delivered.", hint=hint, id="brevo_events.W006")]
 
 
 def _locking_problems(using: str) -> Iterator[checks.CheckMessage]:

@@ -138,7 +138,7 @@ class Settings:
 
     URL = Option(str, TRACK_EVENT_URL, _safe_url)
     TRANSPORT = Option(str, lambda: "locmem" if is_testing() else "http")  # short name or dotted path
-    ENGINE = Option(str, "inline")  # short name or dotted path
+    ENGINE = Option(str, lambda: "inline" if is_testing() else "thread")  # short name or dotted path
     ENABLED = Option(bool, True)
     TIMEOUT = Option(float, 10.0, _between(0.1, 60))  # seconds; a whole attempt may take twice that
     CONCURRENCY = Option(int, 16, _between(1, 256))  # requests in flight in one process

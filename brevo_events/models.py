@@ -155,8 +155,15 @@ class Gate(models.Model):
     @property
     def is_probe_due(self) -> bool:
         """Return whether the cool-down is over."""
+        return self.is_closed and self.seconds_until_probe == 0
+
+    @property
+    def seconds_until_probe(self) -> float:
+        """Return the seconds until the cool-down is over, 0 where the gate is open."""
         read_at: datetime | None = getattr(self, "read_at", None)
-        return self.closed_until is not None and read_at is not None and self.closed_until <= read_at
+        if self.closed_until is None or read_at is None:
+            return 0.0
+        return max((self.closed_until - read_at).total_seconds(), 0.0)
 
     def win_probe(self) -> bool:
         """Return whether this caller, of all processes, may send one event to see how things are."""

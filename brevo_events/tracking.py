@@ -87,7 +87,7 @@ def _insert(events: list[Event], using: str) -> list[OutboxEvent]:
     for row in rows:
         signals.event_captured.send_robust(OutboxEvent, event=row)
     # Robust, so that delivery cannot break the request that caused it; under test, errors are for seeing.
-    transaction.on_commit(engines.current().nudge, using=using, robust=not is_testing())
+    transaction.on_commit(engines.nudge, using=using, robust=not is_testing())
     return rows
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from brevo_events.delivery.claims import claim
-from brevo_events.delivery.pipeline import Delivered, deliver
+from brevo_events.delivery.claims import claim, seconds_until_due
+from brevo_events.delivery.pipeline import Delivered, Pipeline, deliver
 from brevo_events.delivery.records import record
 
-__all__ = ["Delivered", "claim", "deliver", "record"]
+__all__ = ["Delivered", "Pipeline", "claim", "deliver", "record", "seconds_until_due"]

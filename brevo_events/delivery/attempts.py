@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from queue import Empty, SimpleQueue
@@ -15,6 +16,7 @@ from brevo_events.transports import Transport
 
 logger = logging.getLogger(__name__)
 
+IDLE_LIMIT = 10.0  # seconds
 GRACE = 1.0  # seconds beyond the deadline: so long a transport may take to cut an attempt off by itself
 
 
@@ -63,6 +65,7 @@ class Senders:
         self._answered: SimpleQueue[Attempt] = SimpleQueue()
         self._in_flight: set[Attempt] = set()
         self._threads = 0
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -70,9 +73,10 @@ class Senders:
     def start(self, attempt: Attempt) -> None:
         """Queue an attempt for the next free thread."""
         self._in_flight.add(attempt)
-        if self._threads < min(self._concurrency, len(self._in_flight)):
-            self._add_thread()
-        self._waiting.put(attempt)
+        with self._lock:
+            self._waiting.put(attempt)
+            if self._threads < min(self._concurrency, len(self._in_flight)):
+                self._add_thread()
 
     def collect(self, timeout: float) -> list[Attempt]:
         """Return what has been answered, waiting some seconds for the first."""
@@ -113,11 +117,13 @@ class Senders:
         for attempt in overdue:
             attempt.is_abandoned = True
             attempt.answer = Answer(None, "Cut off at the deadline.", error="timeout", duration=self._deadline)
-            self._add_thread()
+            with self._lock:
+                self._threads -= 1
+                self._add_thread()
         return overdue
 
     def _run(self) -> None:
-        while (attempt := self._waiting.get()) is not None:
+        while (attempt := self._next()) is not None:
             # Without enough of the lease left, another worker could send the same event meanwhile.
             if time.monotonic() + self._deadline + GRACE < attempt.leased_until:
                 answer = self._send(attempt)
@@ -125,6 +131,18 @@ class Senders:
                     return
                 attempt.answer = answer
             self._answered.put(attempt)
+
+    def _next(self) -> Attempt | None:
+        """Return what to send, or None to end the thread: told to, or with nothing to do for a while."""
+        try:
+            return self._waiting.get(timeout=IDLE_LIMIT)
+        except Empty:
+            pass
+        with self._lock:
+            with suppress(Empty):
+                return self._waiting.get_nowait()
+            self._threads -= 1
+            return None
 
     def _send(self, attempt: Attempt) -> Answer:
         attempt.started_at = timezone.now()

@@ -30,7 +30,7 @@ def claim(limit: int) -> list[OutboxEvent]:
     The rows are locked only while they are marked, never during the HTTP call,
     and no lock is waited for. A worker that dies simply lets its lease run out.
     """
-    while limit > 0 and outbox().due().exists():
+    while limit > 0:
         with transaction.atomic(using=outbox().db, durable=True):
             begin_writing()
             window = _lock_window(limit)

@@ -101,6 +101,8 @@ class Pipeline:
         self._record()
 
     def _feed(self) -> None:
+        if self.is_empty and not outbox().due().exists():
+            return
         gate = Gate.load()
         if gate.is_closed or gate.is_paused:
             self._unrecorded += self._senders.recall()
@@ -132,7 +134,7 @@ class Pipeline:
         return room if self._left is None else min(room, self._left)
 
     def _may_probe(self, gate: Gate) -> bool:
-        return not gate.is_paused and gate.is_probe_due and outbox().due().exists() and gate.win_probe()
+        return not gate.is_paused and gate.is_probe_due and gate.win_probe()
 
     def _record(self) -> None:
         if not self._unrecorded:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import logging
+import threading
 
 from django.utils.module_loading import import_string
 
@@ -10,21 +11,44 @@ from brevo_events.conf import settings
 from brevo_events.engines.base import Engine
 from brevo_events.exceptions import InvalidSetting
 
-__all__ = ["ENGINES", "Engine", "current"]
+__all__ = ["ENGINES", "Engine", "current", "nudge", "start"]
+
+logger = logging.getLogger(__name__)
 
 ENGINES = {
+    "thread": "brevo_events.engines.thread.ThreadEngine",
     "inline": "brevo_events.engines.inline.InlineEngine",
     "worker": "brevo_events.engines.base.Engine",
 }
 
+_engines: dict[str, Engine] = {}
+_making = threading.Lock()
+
 
 def current() -> Engine:
-    """Return the engine that the settings name; raises ``InvalidSetting``."""
-    return _engine(settings.ENGINE)
+    """Return the engine that the settings name, the same one each time; raises ``InvalidSetting``."""
+    name = settings.ENGINE
+    if name not in _engines:
+        with _making:
+            if name not in _engines:
+                _engines[name] = _engine_class(name)()
+    return _engines[name]
 
 
-@lru_cache(maxsize=8)
-def _engine(name: str) -> Engine:
+def start(**kwargs: object) -> None:
+    """Start the engine at a request, as a receiver of ``request_started``; a wrong setting breaks no page."""
+    try:
+        current().start()
+    except InvalidSetting as error:
+        logger.error("%s", error)  # noqa: TRY400 - the message says it all
+
+
+def nudge() -> None:
+    """Tell the engine that events have been committed."""
+    current().nudge()
+
+
+def _engine_class(name: str) -> type[Engine]:
     try:
         found = import_string(ENGINES.get(name, name))
     except ImportError as error:
@@ -33,4 +57,4 @@ def _engine(name: str) -> Engine:
         ) from error
     if not (isinstance(found, type) and issubclass(found, Engine)):
         raise InvalidSetting(f"BREVO_EVENTS['ENGINE'] is {name!r}, which is no subclass of Engine.")
-    return found()
+    return found

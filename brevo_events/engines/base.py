@@ -9,5 +9,8 @@ class Engine:
     process of its own.
     """
 
+    def start(self) -> None:
+        """Get ready, at a request of a web process: something may be due that a dead process has left behind."""
+
     def nudge(self) -> None:
         """Learn that events have been committed; a nudge may be lost, the events are not."""

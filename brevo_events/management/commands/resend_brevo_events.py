@@ -42,7 +42,7 @@ class Command(BaseCommand):
             raise CommandError("Nothing was resent.")
         resent = events.resend(**included)
         self.stdout.write(_("Due again: %d.") % len(resent.pks))
-        engines.current().nudge()
+        engines.nudge()
 
     def _confirmed(self, count: int) -> bool:
         return input(_("Resend %d events? [y/N] ") % count).strip().lower() in ("y", "yes")
