@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.dispatch import Signal
 from django.utils.module_loading import autodiscover_modules
 
@@ -59,7 +59,7 @@ def autodiscover() -> None:
 
 def _receiver(function: Callable[..., Any]) -> Callable[..., None]:
     def receive(sender: Any, **kwargs: Any) -> None:
-        if kwargs.get("raw") or not settings.ENABLED:
+        if kwargs.get("raw") is True or not settings.ENABLED:
             return
         try:
             events = _as_list(function(sender=sender, **kwargs), function)
@@ -69,7 +69,9 @@ def _receiver(function: Callable[..., Any]) -> Callable[..., None]:
         except Exception as error:  # noqa: BLE001 - the project's function must not break the project's save
             reject(error, function)
             return
-        capture(events, changed_on=kwargs.get("using"))
+        using = kwargs.get("using")
+        # A signal of the project's own may mean something else by it.
+        capture(events, changed_on=using if using in connections else None)
 
     return receive
 

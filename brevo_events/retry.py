@@ -89,7 +89,7 @@ def decide(answer: Answer, *, attempts: int, max_attempts: int) -> Decision:
 def backoff(attempts: int, first: float) -> float:
     """Return the seconds before the next attempt, jitter included, after so many counted ones."""
     delay = first * 2.0 ** min(max(attempts - 1, 0), 30)
-    return min(delay * random.uniform(0.8, 1.2), MAX_BACKOFF)  # noqa: S311 - jitter is no secret
+    return min(delay, MAX_BACKOFF) * random.uniform(0.75, 1)  # noqa: S311 - jitter is no secret
 
 
 def throttle(headers: Mapping[str, str]) -> float:

@@ -51,7 +51,7 @@ def nudge() -> None:
 def _engine_class(name: str) -> type[Engine]:
     try:
         found = import_string(ENGINES.get(name, name))
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise InvalidSetting(
             f"BREVO_EVENTS['ENGINE'] is {name!r}: use {', '.join(ENGINES)} or the dotted path of a class."
         ) from error

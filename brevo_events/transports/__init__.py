@@ -27,7 +27,7 @@ def transport_class() -> type[Transport]:
     name = settings.TRANSPORT
     try:
         found = import_string(TRANSPORTS.get(name, name))
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise InvalidSetting(
             f"BREVO_EVENTS['TRANSPORT'] is {name!r}: use {', '.join(TRANSPORTS)} or the dotted path of a class."
         ) from error

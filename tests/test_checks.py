@@ -1,0 +1,397 @@
+from __future__ import annotations
+
+import pytest
+from django.core.checks import Error, Tags, Warning, run_checks  # noqa: A004
+from django.db import connection, connections
+from django.db.models.signals import post_save
+from django.dispatch import Signal
+
+from brevo_events import checks, conf, registration, track_on
+from tests.conftest import KEY
+from tests.shop.models import Cart, Product
+
+REAL = {"MA_KEY": KEY, "TRANSPORT": "http"}
+
+
+class CartsElsewhere:
+    def db_for_write(self, model, **hints):
+        return "other" if model._meta.label == "shop.Cart" else None
+
+
+class OutboxElsewhere:
+    def db_for_write(self, model, **hints):
+        return "other" if model._meta.app_label == "brevo_events" else None
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch):
+    for name in ("BREVO_MA_KEY", "BREVO_EVENTS_MA_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    conf.settings.forget()
+    yield
+    conf.settings.forget()
+
+
+@pytest.fixture
+def live(monkeypatch):
+    """Take away Django's test environment, where the defaults are others."""
+    monkeypatch.setattr(conf, "is_testing", lambda: False)
+
+
+@pytest.fixture
+def registrations(monkeypatch):
+    """Give an empty list of registrations; what a test registers is gone after it."""
+    fresh = []
+    monkeypatch.setattr(registration, "registrations", fresh)
+    return fresh
+
+
+@pytest.fixture
+def database_options(monkeypatch):
+    def give(**options):
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+
+    return give
+
+
+def found(check=checks.check_settings, **kwargs):
+    return [(problem.id.removeprefix("brevo_events."), problem.msg, problem.hint) for problem in check(None, **kwargs)]
+
+
+def one(check=checks.check_settings, **kwargs):
+    (problem,) = found(check, **kwargs)
+    return problem
+
+
+class AllChecksTests:
+    def test_are_run_by_django(self, settings):
+        settings.BREVO_EVENTS = {"COLOUR": 1}
+
+        assert [problem.id for problem in run_checks() if problem.id.startswith("brevo")] == ["brevo_events.E001"]
+
+    def test_have_nothing_to_say_of_a_well_set_project(self, settings, live, registrations):
+        settings.BREVO_EVENTS = {**REAL, "URL": "https://example.com/", "ENGINE": "worker", "TIMEOUT": 3}
+
+        found_here = [problem for problem in run_checks() if problem.id.startswith("brevo")]
+        assert found_here == []
+
+    @pytest.mark.django_db
+    def test_of_the_database_are_run_with_the_database_checks_only(self, database_options):
+        database_options(transaction_mode="DEFERRED", isolation_level="serializable")
+        with_databases = {problem.id for problem in run_checks(tags=[Tags.database], databases=["default"])}
+        others = {problem.id for problem in run_checks()}
+
+        concerned = {"brevo_events.W003", "brevo_events.W005"}
+        assert bool(with_databases & concerned) == (connection.vendor in ("sqlite", "mysql"))
+        assert not others & concerned
+
+
+class UnknownKeyTests:
+    @pytest.mark.parametrize(
+        ("key", "nearest"),
+        [
+            ("TIMOUT", "TIMEOUT"),
+            ("timeout", "TIMEOUT"),
+            ("MAX_ATTEMPT", "MAX_ATTEMPTS"),
+            ("API_KEY", "MA_KEY"),
+            ("ma_key", "MA_KEY"),
+            ("ENABLE", "ENABLED"),
+            ("TRANSPORTS", "TRANSPORT"),
+        ],
+    )
+    def test_names_the_nearest_known_one(self, settings, key, nearest):
+        settings.BREVO_EVENTS = {key: "secret"}
+
+        assert one() == ("E001", f"BREVO_EVENTS has the unknown key {key!r}.", f"Did you mean {nearest!r}?")
+
+    @pytest.mark.parametrize("key", ["QQQQ", "", 7])
+    def test_that_is_near_to_none_lists_them_all(self, settings, key):
+        settings.BREVO_EVENTS = {key: "secret"}
+
+        number, message, hint = one()
+        assert number == "E001"
+        assert all(known in hint for known in ["MA_KEY", *conf.settings.options()])
+        assert "secret" not in message + hint
+
+    def test_is_told_of_each(self, settings):
+        settings.BREVO_EVENTS = {"AAAA": 1, "BBBB": 2}
+
+        assert [number for number, _, _ in found()] == ["E001", "E001"]
+
+    def test_is_an_error(self, settings):
+        settings.BREVO_EVENTS = {"AAAA": 1}
+
+        assert isinstance(checks.check_settings(None)[0], Error)
+
+
+class ValuesTests:
+    @pytest.mark.parametrize(
+        ("key", "value", "number", "fragment"),
+        [
+            ("CONCURRENCY", "many", "E002", "must be of type int"),
+            ("CONCURRENCY", 0, "E002", "must be from 1 to 256"),
+            ("TIMEOUT", 1000, "E002", "must be from 0.1 to 60"),
+            ("ENABLED", "yes", "E002", "must be of type bool"),
+            ("TRANSPORT", None, "E002", "must be of type str"),
+            ("ENGINE", 5, "E002", "must be of type str"),
+            ("URL", "http://in-automate.brevo.com/", "E004", "must begin with https://"),
+            ("URL", 7, "E004", "must be of type str"),
+            ("TRANSPORT", "smoke", "E003", "use http, console, locmem or the dotted path"),
+            ("TRANSPORT", "shop.nowhere.Transport", "E003", "'shop.nowhere.Transport'"),
+            ("TRANSPORT", "brevo_events.transports.http.Nothing", "E003", "'brevo_events.transports.http.Nothing'"),
+            ("TRANSPORT", "brevo_events.engines.Engine", "E003", "no subclass of Transport"),
+            ("TRANSPORT", "brevo_events.transports.current", "E003", "no subclass of Transport"),
+            ("ENGINE", "celery", "E003", "or the dotted path of a class"),
+            ("ENGINE", "shop.nowhere.Engine", "E003", "'shop.nowhere.Engine'"),
+            ("ENGINE", "brevo_events.transports.Transport", "E003", "no subclass of Engine"),
+        ],
+    )
+    def test_that_cannot_be_used_are_told_once(self, settings, key, value, number, fragment):
+        settings.BREVO_EVENTS = {key: value}
+
+        found_number, message, hint = one()
+        assert found_number == number
+        assert message.startswith(f"BREVO_EVENTS[{key!r}] is {value!r}")
+        assert fragment in message
+        assert hint
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {},
+            {"TRANSPORT": "brevo_events.transports.http.HttpTransport"},
+            {"ENGINE": "brevo_events.engines.inline.InlineEngine"},
+            {"URL": "http://127.0.0.1:8025/"},
+            {"MA_KEY": KEY},
+        ],
+    )
+    def test_that_can_be_used_are_not(self, settings, given):
+        settings.BREVO_EVENTS = given
+
+        assert found() == []
+
+    def test_of_the_environment_are_told_too(self, monkeypatch):
+        monkeypatch.setenv("BREVO_EVENTS_TIMEOUT", "soon")
+        conf.settings.forget()
+
+        assert one()[:2] == ("E002", "BREVO_EVENTS_TIMEOUT is 'soon': it must be of type float.")
+
+    def test_are_all_told_at_once(self, settings):
+        settings.BREVO_EVENTS = {"TIMEOUT": -1, "URL": "ftp://x", "ENGINE": "celery", "TIMOUT": 1}
+
+        assert sorted(number for number, _, _ in found()) == ["E001", "E002", "E003", "E004"]
+
+    def test_are_not_looked_at_where_there_is_no_dict(self, settings):
+        settings.BREVO_EVENTS = [KEY]
+
+        number, message, hint = one()
+        assert (number, message) == ("E002", "BREVO_EVENTS must be a dict, not list.")
+        assert "MA_KEY" in hint
+
+    @pytest.mark.parametrize("check", [checks.check_key, checks.check_transport, checks.check_senders])
+    def test_that_are_no_dict_break_no_other_check(self, settings, live, registrations, check):
+        settings.BREVO_EVENTS = 7
+
+        assert KEY not in str(check(None))
+
+
+@pytest.mark.usefixtures("live")
+class KeyTests:
+    def test_that_is_missing_is_a_warning(self, settings):
+        settings.BREVO_EVENTS = {}
+
+        number, message, hint = one(checks.check_key)
+        assert (number, message) == ("W001", "BREVO_EVENTS['MA_KEY'] is not set.")
+        assert "none can be sent" in hint
+        assert isinstance(checks.check_key(None)[0], Warning)
+
+    def test_of_the_api_is_an_error_that_says_where_the_right_one_is(self, settings):
+        settings.BREVO_EVENTS = {**REAL, "MA_KEY": f"xkeysib-{KEY}"}
+
+        number, message, hint = one(checks.check_key)
+        assert (number, message) == ("E005", "BREVO_EVENTS['MA_KEY'] is a key of Brevo's API v3.")
+        assert "Automation" in hint
+        assert KEY not in message + hint
+
+    @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY} ", f"é{KEY}", 5])
+    def test_that_no_header_carries_is_an_error_that_does_not_show_it(self, settings, key):
+        settings.BREVO_EVENTS = {**REAL, "MA_KEY": key}
+
+        number, message, hint = one(checks.check_key)
+        assert number == "E002"
+        assert KEY not in message + hint
+
+    def test_of_a_callable_is_not_asked_for(self, settings):
+        settings.BREVO_EVENTS = {"MA_KEY": lambda: pytest.fail("asked")}
+        settings.DEBUG = True
+
+        assert found(checks.check_key) == found(checks.check_transport) == []
+
+    @pytest.mark.parametrize("transport", ["console", "locmem"])
+    def test_is_not_needed_by_other_transports(self, settings, transport):
+        settings.BREVO_EVENTS = {"TRANSPORT": transport}
+
+        assert found(checks.check_key) == []
+
+    def test_is_fine(self, settings):
+        settings.BREVO_EVENTS = {"MA_KEY": KEY}
+
+        assert found(checks.check_key) == []
+
+    def test_is_not_needed_under_test(self, settings, monkeypatch):
+        monkeypatch.setattr(conf, "is_testing", lambda: True)
+        settings.BREVO_EVENTS = {"TRANSPORT": "http"}
+
+        assert found(checks.check_key) == []
+
+
+@pytest.mark.usefixtures("live")
+class LiveInDebugTests:
+    @pytest.mark.parametrize(
+        ("given", "debug", "expected"),
+        [
+            ({"MA_KEY": KEY}, True, ["W002"]),
+            ({"MA_KEY": KEY}, False, []),
+            ({}, True, []),
+            ({"MA_KEY": KEY, "TRANSPORT": "console"}, True, []),
+            ({"MA_KEY": KEY, "URL": "http://127.0.0.1:8025/"}, True, []),
+            ({"MA_KEY": KEY, "URL": "https://proxy.example.com/"}, True, ["W002"]),
+            ({"MA_KEY": KEY, "URL": "http://example.com/"}, True, []),
+            ({"MA_KEY": f"{KEY}\n"}, True, []),
+        ],
+    )
+    def test_is_warned_of(self, settings, given, debug, expected):
+        settings.BREVO_EVENTS = given
+        settings.DEBUG = debug
+
+        assert [number for number, _, _ in found(checks.check_transport)] == expected
+
+    def test_says_how_to_stay_quiet(self, settings):
+        settings.BREVO_EVENTS = {"MA_KEY": KEY}
+        settings.DEBUG = True
+
+        _, message, hint = one(checks.check_transport)
+        assert "'console'" in hint
+        assert KEY not in message + hint
+
+
+class SqliteTests:
+    @pytest.fixture(autouse=True)
+    def _on_sqlite(self, monkeypatch):
+        monkeypatch.setattr(connections["default"], "vendor", "sqlite")
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({}, ["W003"]),
+            ({"timeout": 20}, ["W003"]),
+            ({"transaction_mode": "DEFERRED"}, ["W003"]),
+            ({"transaction_mode": None}, ["W003"]),
+            ({"transaction_mode": "IMMEDIATE"}, []),
+            ({"transaction_mode": "immediate"}, []),
+            ({"transaction_mode": "EXCLUSIVE"}, []),
+        ],
+    )
+    def test_must_lock_early(self, database_options, options, expected):
+        database_options(**options)
+
+        assert [number for number, _, _ in found(checks.check_databases, databases=["default"])] == expected
+
+    def test_is_told_what_to_set(self, database_options):
+        database_options()
+
+        _, message, hint = one(checks.check_databases, databases=["default"])
+        assert "'default' locks too late" in message
+        assert hint == "Set DATABASES['default']['OPTIONS'] = {'transaction_mode': 'IMMEDIATE'}."
+
+    @pytest.mark.parametrize("databases", [None, [], ["other"]])
+    def test_is_looked_at_only_where_the_outbox_is_and_when_asked_for(self, database_options, databases):
+        database_options()
+
+        assert found(checks.check_databases, databases=databases) == []
+
+    def test_is_looked_at_where_the_router_puts_the_outbox(self, settings, database_options):
+        settings.DATABASE_ROUTERS = [OutboxElsewhere()]
+        database_options(transaction_mode="IMMEDIATE")
+
+        assert "'other'" in one(checks.check_databases, databases=["default", "other"])[1]
+
+
+class IsolationTests:
+    @pytest.mark.parametrize(
+        ("vendor", "options", "expected"),
+        [
+            ("mysql", {}, []),
+            ("mysql", {"isolation_level": "read committed"}, []),
+            ("mysql", {"isolation_level": "Read Committed"}, []),
+            ("mysql", {"isolation_level": "repeatable read"}, ["W005"]),
+            ("mysql", {"isolation_level": "serializable"}, ["W005"]),
+            ("mysql", {"isolation_level": None}, ["W005"]),
+            ("postgresql", {"isolation_level": 3}, []),
+            ("postgresql", {}, []),
+        ],
+    )
+    def test_is_checked_on_mariadb(self, monkeypatch, database_options, vendor, options, expected):
+        monkeypatch.setattr(connections["default"], "vendor", vendor)
+        database_options(**options)
+
+        assert [number for number, _, _ in found(checks.check_databases, databases=["default"])] == expected
+
+
+class SendersTests:
+    def test_on_the_outboxs_database_are_fine(self, registrations):
+        track_on(Signal(), sender=[Cart, "shop.Product"])(lambda sender, **kwargs: None)
+
+        assert len(registrations) == 1
+        assert found(checks.check_senders) == []
+
+    @pytest.mark.parametrize("sender", [Cart, "shop.Cart", [Product, Cart]])
+    def test_on_another_database_are_warned_of(self, settings, registrations, sender):
+        settings.DATABASE_ROUTERS = [CartsElsewhere()]
+
+        @track_on(Signal(), sender=sender)
+        def cart_changed(sender, **kwargs):
+            return None
+
+        number, message, hint = one(checks.check_senders)
+        assert number == "W004"
+        assert "cart_changed listens to shop.Cart, which is not on the outbox's database 'default'" in message
+        assert "a crash in between loses them" in hint
+
+    def test_are_warned_of_where_the_outbox_is_the_one_elsewhere(self, settings, registrations):
+        settings.DATABASE_ROUTERS = [OutboxElsewhere()]
+        track_on(Signal(), sender=Cart)(lambda sender, **kwargs: None)
+
+        assert "database 'other'" in one(checks.check_senders)[1]
+
+    @pytest.mark.parametrize("name", ["shop.Basket", "nowhere.Cart", "Cart", "", "a.b.c"])
+    def test_that_are_no_model_are_an_error(self, registrations, name):
+        registrations.append(registration.Registration(self.test_that_are_no_model_are_an_error, (name,)))
+
+        number, message, hint = one(checks.check_senders)
+        assert number == "E006"
+        assert f"names {name!r}, which is no model" in message
+        assert "app_label.Model" in hint
+
+    @pytest.mark.parametrize("sender", [None, object(), object, len])
+    def test_of_the_projects_own_signals_may_be_anything(self, settings, registrations, sender):
+        settings.DATABASE_ROUTERS = [CartsElsewhere()]
+        track_on(Signal(), sender=sender)(lambda sender, **kwargs: None)
+
+        assert found(checks.check_senders) == []
+
+    def test_are_those_of_real_signals_too(self, settings, registrations):
+        settings.DATABASE_ROUTERS = [CartsElsewhere()]
+
+        def saved(sender, **kwargs):
+            return None
+
+        track_on(post_save, sender=Cart, dispatch_uid="test_checks")(saved)
+        try:
+            assert one(checks.check_senders)[0] == "W004"
+        finally:
+            assert post_save.disconnect(sender=Cart, dispatch_uid="test_checks")
+
+
+def test_the_suite_itself_runs_on_a_database_that_the_check_likes():
+    assert list(checks.check_databases(None, databases=list(connections))) == []

@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+import traceback
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from brevo_events import conf
+from brevo_events.conf import Secret, is_loopback
+from brevo_events.conf import settings as app_settings
+from brevo_events.exceptions import BrevoEventsError, InvalidSetting
+from tests.conftest import KEY
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """Give a function that sets environment variables; none of ours is set before."""
+    for name in ("BREVO_MA_KEY", "BREVO_EVENTS_MA_KEY", *(f"BREVO_EVENTS_{key}" for key in app_settings.options())):
+        monkeypatch.delenv(name, raising=False)
+
+    def give(**values):
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        app_settings.forget()
+
+    app_settings.forget()
+    yield give
+    app_settings.forget()
+
+
+def refusal(read):
+    with pytest.raises(InvalidSetting) as caught:
+        read()
+    return caught.value
+
+
+def refused(key):
+    return str(refusal(lambda: getattr(app_settings, key)))
+
+
+class DefaultsTests:
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("URL", "https://in-automate.brevo.com/api/v2/trackEvent"),
+            ("ENABLED", True),
+            ("TIMEOUT", 10),
+            ("CONCURRENCY", 16),
+            ("MAX_ATTEMPTS", 12),
+            ("RETRY_BACKOFF", 30),
+        ],
+    )
+    def test_are_the_documented_ones(self, key, value):
+        assert getattr(app_settings, key) == value
+
+    def test_under_test_keep_everything_in_memory_and_raise(self):
+        assert (app_settings.TRANSPORT, app_settings.ENGINE, app_settings.RAISE_ERRORS) == ("locmem", "inline", True)
+
+    @pytest.mark.parametrize("debug", [True, False])
+    def test_elsewhere_send_for_real_and_raise_in_debug_only(self, monkeypatch, settings, debug):
+        monkeypatch.setattr(conf, "is_testing", lambda: False)
+        settings.DEBUG = debug
+
+        found = (app_settings.TRANSPORT, app_settings.ENGINE, app_settings.RAISE_ERRORS)
+        assert found == ("http", "thread", debug)
+
+    def test_cut_an_attempt_off_at_twice_the_timeout(self, settings):
+        settings.BREVO_EVENTS = {"TIMEOUT": 3}
+
+        assert app_settings.attempt_deadline == 6
+
+    def test_cannot_be_read_under_a_name_that_does_not_exist(self):
+        with pytest.raises(AttributeError):
+            _ = app_settings.TIME_OUT
+
+    def test_have_no_key_among_the_options_that_may_be_printed(self):
+        assert "MA_KEY" not in app_settings.options()
+        assert {"URL", "TRANSPORT", "ENGINE", "ENABLED"} <= set(app_settings.options())
+
+
+class SourcesTests:
+    def test_the_dict_goes_before_the_environment(self, settings, environment):
+        environment(BREVO_EVENTS_CONCURRENCY="4", BREVO_EVENTS_MAX_ATTEMPTS="5")
+        settings.BREVO_EVENTS = {"CONCURRENCY": 3}
+
+        assert (app_settings.CONCURRENCY, app_settings.MAX_ATTEMPTS) == (3, 5)
+
+    @pytest.mark.parametrize(
+        ("key", "text", "value"),
+        [
+            ("URL", "https://example.com/", "https://example.com/"),
+            ("TRANSPORT", "console", "console"),
+            ("CONCURRENCY", "4", 4),
+            ("TIMEOUT", "2.5", 2.5),
+            ("TIMEOUT", "2", 2.0),
+            ("ENABLED", "on", True),
+            ("ENABLED", "True", True),
+            ("ENABLED", "1", True),
+            ("ENABLED", "off", False),
+            ("ENABLED", "False", False),
+            ("ENABLED", " no ", False),
+            ("ENABLED", "0", False),
+        ],
+    )
+    def test_the_environment_is_typed(self, environment, key, text, value):
+        environment(**{f"BREVO_EVENTS_{key}": text})
+
+        assert getattr(app_settings, key) == value
+        assert type(getattr(app_settings, key)) is type(value)
+
+    @pytest.mark.parametrize(
+        ("key", "text", "kind"),
+        [
+            ("CONCURRENCY", "many", "int"),
+            ("CONCURRENCY", "1.5", "int"),
+            ("CONCURRENCY", "", "int"),
+            ("TIMEOUT", "soon", "float"),
+            ("ENABLED", "ture", "bool"),
+            ("ENABLED", "", "bool"),
+        ],
+    )
+    def test_a_wrong_type_in_the_environment_names_the_variable(self, environment, key, text, kind):
+        environment(**{f"BREVO_EVENTS_{key}": text})
+
+        assert refused(key) == f"BREVO_EVENTS_{key} is {text!r}: it must be of type {kind}."
+
+    def test_a_value_from_the_environment_is_checked_as_one_from_the_dict(self, environment):
+        environment(BREVO_EVENTS_CONCURRENCY="0", BREVO_EVENTS_URL="http://example.com")
+
+        assert "must be from 1 to 256" in refused("CONCURRENCY")
+        assert "https://" in refused("URL")
+
+    def test_override_settings_works_and_ends(self):
+        before = app_settings.CONCURRENCY
+        with override_settings(BREVO_EVENTS={"CONCURRENCY": 2}):
+            within = app_settings.CONCURRENCY
+            with override_settings(BREVO_EVENTS={"CONCURRENCY": 1}):
+                innermost = app_settings.CONCURRENCY
+            after_inner = app_settings.CONCURRENCY
+
+        assert (before, within, innermost, after_inner, app_settings.CONCURRENCY) == (16, 2, 1, 2, 16)
+
+    def test_a_key_is_forgotten_with_the_rest(self, settings):
+        settings.BREVO_EVENTS = {"MA_KEY": KEY}
+        first = app_settings.ma_key()
+        settings.BREVO_EVENTS = {"MA_KEY": "other"}
+
+        assert (first.reveal(), app_settings.ma_key().reveal()) == (KEY, "other")
+
+    def test_another_setting_forgets_nothing(self, settings, monkeypatch):
+        assert app_settings.CONCURRENCY == 16
+        monkeypatch.setenv("BREVO_EVENTS_CONCURRENCY", "4")
+        settings.LANGUAGE_CODE = "fr"
+
+        assert app_settings.CONCURRENCY == 16
+
+    @pytest.mark.parametrize("given", [None, "MA_KEY", ["MA_KEY"], {"MA_KEY"}])
+    def test_anything_but_a_dict_is_refused(self, settings, given):
+        settings.BREVO_EVENTS = given
+
+        assert refused("URL") == f"BREVO_EVENTS must be a dict, not {type(given).__name__}."
+
+
+class ValuesTests:
+    @pytest.mark.parametrize(
+        ("key", "value", "kind"),
+        [
+            ("URL", None, "str"),
+            ("URL", b"https://example.com", "str"),
+            ("TRANSPORT", object, "str"),
+            ("ENGINE", 1, "str"),
+            ("ENABLED", 1, "bool"),
+            ("ENABLED", "True", "bool"),
+            ("ENABLED", None, "bool"),
+            ("RAISE_ERRORS", "", "bool"),
+            ("TIMEOUT", "10", "float"),
+            ("TIMEOUT", True, "float"),
+            ("CONCURRENCY", 1.0, "int"),
+            ("CONCURRENCY", True, "int"),
+            ("MAX_ATTEMPTS", "3", "int"),
+            ("RETRY_BACKOFF", None, "float"),
+        ],
+    )
+    def test_of_the_wrong_type_are_refused(self, settings, key, value, kind):
+        settings.BREVO_EVENTS = {key: value}
+
+        assert refused(key) == f"BREVO_EVENTS[{key!r}] is {value!r}: it must be of type {kind}."
+
+    @pytest.mark.parametrize(
+        ("key", "allowed", "refused_values"),
+        [
+            ("TIMEOUT", [0.1, 1, 60], [0, 0.09, 60.1, -1, float("nan"), float("inf")]),
+            ("CONCURRENCY", [1, 256], [0, 257, -1, 10**400]),
+            ("MAX_ATTEMPTS", [1, 100], [0, 101]),
+            ("RETRY_BACKOFF", [0, 0.5, 3600], [-0.1, 3601, float("nan")]),
+        ],
+    )
+    def test_are_kept_within_their_range(self, settings, key, allowed, refused_values):
+        for value in allowed:
+            settings.BREVO_EVENTS = {key: value}
+            assert getattr(app_settings, key) == value
+        for value in refused_values:
+            settings.BREVO_EVENTS = {key: value}
+            assert "must be from" in refused(key)
+
+    def test_given_as_int_are_read_as_float_where_that_is_the_type(self, settings):
+        settings.BREVO_EVENTS = {"TIMEOUT": 3}
+
+        assert type(app_settings.TIMEOUT) is float
+
+    def test_are_refused_each_time_they_are_read_and_not_before(self, settings):
+        settings.BREVO_EVENTS = {"CONCURRENCY": 0, "MAX_ATTEMPTS": 3}
+
+        assert app_settings.MAX_ATTEMPTS == 3
+        assert refused("CONCURRENCY") == refused("CONCURRENCY")
+
+    def test_an_invalid_one_is_an_error_of_django_and_of_this_app(self):
+        assert issubclass(InvalidSetting, ImproperlyConfigured)
+        assert issubclass(InvalidSetting, BrevoEventsError)
+
+
+class UrlTests:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://in-automate.brevo.com/api/v2/trackEvent",
+            "HTTPS://proxy.example.com:8443/x?y=z",
+            "https://localhost/",
+            "http://localhost:8025/api",
+            "http://LOCALHOST/",
+            "http://127.0.0.1:8025/",
+            "http://[::1]:8025/",
+        ],
+    )
+    def test_may_be_https_or_on_loopback(self, settings, url):
+        settings.BREVO_EVENTS = {"URL": url}
+
+        assert url == app_settings.URL
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "/api/v2/trackEvent",
+            "in-automate.brevo.com/api",
+            "http://in-automate.brevo.com/api/v2/trackEvent",
+            "http://localhost.example.com/",
+            "http://127.0.0.1.example.com/",
+            "http://localhost@example.com/",
+            "http://localhost:80@example.com/",
+            "http://example.com\\@localhost/",
+            "http://example.com#@localhost/",
+            "http://127.0.0.2/",
+            "http://0.0.0.0/",
+            "http://10.0.0.1/",
+            "ftp://localhost/",
+            "https:///trackEvent",
+            "https://",
+            "https://[::1",
+            "https://example.com:99999/",
+            "https://example.com:port/",
+            "https://exam ple.com/",
+            "https://example.com/\n",
+            "ht\ntp://example.com/",
+            " https://example.com/",
+        ],
+    )
+    def test_may_be_nothing_else(self, settings, url):
+        settings.BREVO_EVENTS = {"URL": url}
+
+        assert refused("URL").startswith(f"BREVO_EVENTS['URL'] is {url!r}: it must be")
+
+    def test_is_loopback_by_its_host_only(self):
+        assert is_loopback("http://user:pw@127.0.0.1:1/")
+        assert not is_loopback("https://example.com/localhost")
+
+
+class KeyTests:
+    def test_is_empty_where_none_is_set(self):
+        assert not app_settings.ma_key()
+        assert app_settings.ma_key() == Secret("")
+
+    @pytest.mark.parametrize(
+        ("configured", "variables", "expected"),
+        [
+            ({"MA_KEY": "dict"}, {"BREVO_EVENTS_MA_KEY": "long", "BREVO_MA_KEY": "short"}, "dict"),
+            ({}, {"BREVO_EVENTS_MA_KEY": "long", "BREVO_MA_KEY": "short"}, "long"),
+            ({}, {"BREVO_MA_KEY": "short"}, "short"),
+            ({"MA_KEY": ""}, {"BREVO_MA_KEY": "short"}, ""),
+            ({}, {"BREVO_MA_KEY": "$OTHER"}, "$OTHER"),
+        ],
+    )
+    def test_is_looked_up_in_the_dict_and_then_in_the_environment(
+        self, settings, environment, configured, variables, expected
+    ):
+        environment(**variables)
+        settings.BREVO_EVENTS = configured
+
+        assert app_settings.ma_key().reveal() == expected
+
+    def test_of_a_callable_is_asked_for_each_time(self, settings):
+        keys = iter(["first", "second"])
+        settings.BREVO_EVENTS = {"MA_KEY": lambda: next(keys)}
+
+        assert app_settings.has_callable_key()
+        assert [app_settings.ma_key().reveal(), app_settings.ma_key().reveal()] == ["first", "second"]
+
+    def test_that_is_a_string_is_no_callable_one(self, settings):
+        settings.BREVO_EVENTS = {"MA_KEY": KEY}
+
+        assert not app_settings.has_callable_key()
+
+    @pytest.mark.parametrize("is_callable", [True, False])
+    @pytest.mark.parametrize(
+        "bad", ["\n", "\r\n", "\0", "\x1f", "\x7f", " ", "\t", "\u00a0", "é", "ÿ", "–", "🔑", "\ud800"], ids=ascii
+    )
+    @pytest.mark.parametrize("template", ["{}" + KEY, KEY + "{}", "abc{}def"])
+    def test_with_a_character_that_no_header_carries_is_refused_unseen(self, settings, template, bad, is_callable):
+        key = template.format(bad)
+        settings.BREVO_EVENTS = {"MA_KEY": (lambda: key) if is_callable else key}
+
+        error = refusal(app_settings.ma_key)
+
+        shown = "".join(traceback.format_exception(error)) + repr(error)
+        assert "BREVO_EVENTS['MA_KEY'] has a character that a header cannot carry" in shown
+        assert not any(part in shown for part in (KEY, "abc", repr(key)))
+
+    @pytest.mark.parametrize("key", [None, 12345, b"bytes-key", ["list-key"], True])
+    def test_of_another_type_is_refused_unseen(self, settings, key):
+        settings.BREVO_EVENTS = {"MA_KEY": key}
+        from_dict = refusal(app_settings.ma_key)
+        settings.BREVO_EVENTS = {"MA_KEY": lambda: key}
+        from_callable = refusal(app_settings.ma_key)
+
+        assert str(from_dict) == "BREVO_EVENTS['MA_KEY'] must be a string, or a callable that returns one."
+        assert str(from_callable) == str(from_dict)
+
+    def test_is_not_shown_by_the_settings_that_hold_it(self, settings):
+        settings.BREVO_EVENTS = {"MA_KEY": KEY, "URL": 1}
+        app_settings.ma_key()
+
+        shown = [repr(app_settings), repr(vars(app_settings)), repr(app_settings.ma_key()), refused("URL")]
+        assert not any(KEY in text for text in shown)
+
+
+class SecretTests:
+    @pytest.mark.parametrize("show", [repr, str, "{}".format, "{!r}".format, "%s".__mod__, ascii], ids=str)
+    def test_does_not_show_itself(self, show):
+        assert KEY not in show(Secret(KEY))
+
+    def test_does_not_show_itself_within_other_things(self, caplog):
+        logging.getLogger(__name__).warning("%s %r", Secret(KEY), {"key": [Secret(KEY)]})
+
+        assert KEY not in caplog.text
+        assert "Secret('…')" in caplog.text
+
+    def test_has_no_dict_to_look_into(self):
+        with pytest.raises(TypeError):
+            vars(Secret(KEY))
+
+    def test_tells_an_empty_key_from_one_that_is_set(self):
+        assert bool(Secret(KEY))
+        assert repr(Secret("")) == "Secret('')"
+
+    def test_equals_the_same_key_only(self):
+        assert Secret(KEY) == Secret(KEY)
+        assert hash(Secret(KEY)) == hash(Secret(KEY))
+        assert Secret(KEY) != Secret("other")
+        assert Secret(KEY) != KEY
+
+    def test_is_blotted_out_of_a_text(self):
+        assert Secret(KEY).remove_from(f"bad key {KEY}, {KEY}!") == "bad key [ma-key], [ma-key]!"
+        assert Secret("").remove_from("text") == "text"
+
+    def test_has_no_problem_with_any_character_of_a_header(self):
+        assert Secret("".join(map(chr, range(0x21, 0x7F)))).problem() == ""
+
+    @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda secret: pickle.loads(pickle.dumps(secret))])
+    def test_is_the_same_after_a_copy(self, again):
+        assert again(Secret(KEY)) == Secret(KEY)
+
+
+class TestingTests:
+    def test_is_seen_by_the_mark_that_django_leaves(self, monkeypatch):
+        assert conf.is_testing()
+        monkeypatch.delattr("django.core.mail.outbox")
+
+        assert not conf.is_testing()
+
+    def test_debug_is_read_from_the_project(self, settings):
+        settings.DEBUG = True
+        assert conf.is_debug()
+        settings.DEBUG = False
+        assert not conf.is_debug()

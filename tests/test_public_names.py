@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import ast
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import brevo_events
+from brevo_events import testing
+
+ROOT = Path(brevo_events.__file__).parents[1]
+
+
+def run_python(*arguments, cwd, **env):
+    """Run Python as a process of its own, where no Django settings are named."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "PYTEST", "BREVO"))}
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=clean | {"PYTHONPATH": str(ROOT)} | env, capture_output=True, text=True, timeout=120
+    )
+
+
+def output(code, cwd):
+    process = run_python("-W", "error", "-c", code, cwd=cwd)
+    assert process.returncode == 0, process.stderr
+    return process.stdout.strip()
+
+
+def typed_names(module):
+    """Return the names that a module imports for type checkers only."""
+    tree = ast.parse(Path(module.__file__).read_text())
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    return {alias.asname or alias.name for block in blocks for node in block.body for alias in node.names}
+
+
+@pytest.mark.parametrize("module", [brevo_events, testing], ids=lambda module: module.__name__)
+class NamesTests:
+    def test_all_is_what_is_there(self, module):
+        assert all(getattr(module, name) is not None for name in module.__all__)
+        assert set(module._HOMES) <= set(module.__all__)
+        assert typed_names(module) == set(module.__all__)
+
+    def test_are_listed_once_and_in_order(self, module):
+        assert len(set(module.__all__)) == len(module.__all__)
+        assert module.__all__ == sorted(module.__all__)
+
+    def test_are_the_objects_of_their_homes(self, module):
+        for name, home in module._HOMES.items():
+            assert getattr(module, name) is getattr(import_module(f"{module.__name__}.{home}"), name)
+
+    def test_equal_no_submodules_name(self, module):
+        submodules = {found.name for found in pkgutil.iter_modules(module.__path__)}
+
+        assert set(module.__all__) & submodules <= {"commerce"}
+
+    def test_that_do_not_exist_are_attribute_errors(self, module):
+        with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'nothing'"):
+            _ = module.nothing
+        with pytest.raises(ImportError):
+            exec(f"from {module.__name__} import nothing")
+
+    def test_have_a_docstring_each(self, module):
+        assert [name for name in module.__all__ if not getattr(module, name).__doc__] == []
+
+
+class StarTests:
+    def test_imports_all_and_only_the_public_names(self):
+        names = {}
+        exec("from brevo_events import *", names)
+
+        assert set(names) - {"__builtins__"} == set(brevo_events.__all__)
+
+    def test_finds_them_where_dir_lists_them(self, monkeypatch):
+        monkeypatch.delitem(vars(brevo_events), "track", raising=False)
+
+        assert set(brevo_events.__all__) <= set(dir(brevo_events))
+
+    def test_finds_a_name_again_after_its_first_use(self):
+        assert brevo_events.track is brevo_events.track
+        assert "track" in vars(brevo_events)
+
+
+@pytest.mark.slow
+class WithoutSettingsTests:
+    def test_the_package_can_be_imported_and_loads_nothing_else(self, tmp_path):
+        code = (
+            "import sys, brevo_events\n"
+            "print(sorted(name for name in sys.modules if name.startswith(('brevo_events.', 'django', 'requests'))))\n"
+            "print(brevo_events.__all__ == [n for n in dir(brevo_events) if n in brevo_events.__all__])"
+        )
+
+        assert output(code, tmp_path).splitlines() == ["[]", str(sorted(brevo_events.__all__) == brevo_events.__all__)]
+
+    def test_an_event_can_be_made(self, tmp_path):
+        code = "from brevo_events import Event; print(Event('a', 'ada@example.com', data={'n': 1}).json())"
+
+        expected = '{"email":"ada@example.com","event":"a","eventdata":{"data":{"n":1}}}'
+        assert output(code, tmp_path) == expected
+
+    def test_a_snapshot_can_be_taken(self, tmp_path):
+        assert output("from brevo_events import snapshot; print(snapshot('x', n='upper'))", tmp_path) == "{'n': 'X'}"
+
+    def test_the_fake_can_be_used(self, tmp_path):
+        code = (
+            "import sys\n"
+            "from brevo_events.testing import FakeBrevo, Reply\n"
+            "with FakeBrevo() as brevo: print(brevo.url)\n"
+            "print([name for name in sys.modules if name.startswith(('django', 'brevo_events.models'))])"
+        )
+
+        url, loaded = output(code, tmp_path).splitlines()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api/v2/trackEvent", url)
+        assert loaded == "[]"
+
+    def test_the_fake_can_be_run_from_a_shell(self, tmp_path):
+        process = run_python("-W", "error", "-m", "brevo_events.testing.fake_brevo", "--help", cwd=tmp_path)
+
+        assert (process.returncode, process.stderr) == (0, "")
+        assert "--port" in process.stdout
+
+    @pytest.mark.parametrize(
+        "plugins",
+        [[], ["-p", "no:django"], ["-p", "no:django", "-p", "no:brevo_events", "-p", "brevo_events.pytest_plugin"]],
+    )
+    def test_a_project_that_has_no_django_can_run_its_tests(self, tmp_path, plugins):
+        (tmp_path / "test_plain.py").write_text("def test_plain():\n    assert True\n")
+
+        process = run_python("-m", "pytest", "-q", "-W", "error", *plugins, cwd=tmp_path)
+
+        assert process.returncode == 0, process.stdout + process.stderr
+        assert "1 passed" in process.stdout
+
+    def test_the_plugin_offers_its_fixture(self, tmp_path):
+        process = run_python("-m", "pytest", "--fixtures", "-q", cwd=tmp_path)
+
+        assert "brevo_outbox -- " in process.stdout
+
+
+@pytest.mark.slow
+class TypesTests:
+    SNIPPET = """
+from brevo_events import {names}
+from django.db.models.signals import post_save
+
+def made(sender: object, **kwargs: object) -> Event | None: ...
+
+reveal_type(Event("a", "ada@example.com"))
+reveal_type(snapshot(object(), "x"))
+reveal_type(track("a", "ada@example.com"))
+reveal_type(track_many([]))
+reveal_type(track_on(post_save)(made))
+track(5)
+Event("a")
+"""
+
+    def test_are_seen_by_mypy(self, tmp_path):
+        snippet = tmp_path / "snippet.py"
+        snippet.write_text(self.SNIPPET.format(names=", ".join(brevo_events.__all__)))
+
+        options = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path / "cache")]
+        process = run_python("-m", "mypy", *options, str(snippet), cwd=ROOT)
+
+        revealed = re.findall(r'Revealed type is "(.*)"', process.stdout)
+        assert [re.sub(r"builtins\.|brevo_events\.\w+\.|typing\.|\bNone: ", "", text) for text in revealed][:4] == [
+            "Event",
+            "dict[str, Any]",
+            "OutboxEvent | None",
+            "list[OutboxEvent]",
+        ], process.stdout + process.stderr
+        assert re.fullmatch(r"def \(sender: .*, \*\*kwargs: .*\) -> .*Event \| None", revealed[4])
+        assert re.findall(r"error: .*\[([a-z-]+)\]", process.stdout) == ["arg-type", "call-arg"]
+
+    def test_are_shipped(self):
+        assert (ROOT / "brevo_events" / "py.typed").is_file()

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import translation
+
+from brevo_events import Event, querysets, track
+from brevo_events.choices import Reason, Status
+from brevo_events.models import OutboxEvent, SendAttempt
+from brevo_events.transports import locmem
+
+pytestmark = pytest.mark.django_db
+
+WAITING = str(querysets.SKIPPED_WAITING)
+SENT = str(querysets.SKIPPED_SENT)
+OUTDATED = str(querysets.SKIPPED_OUTDATED)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class ElsewhereRouter:
+    def db_for_read(self, model, **hints):
+        return "other"
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+@pytest.fixture(autouse=True)
+def _by_hand(settings):
+    settings.BREVO_EVENTS = {"ENGINE": "worker"}
+
+
+def kept(status=Status.FAILED, email="ada@example.com", object_id=None, name="cart_updated", **fields):
+    event = OutboxEvent.of(Event(name, email, object_id=object_id))
+    event.status = status
+    if status not in (Status.PENDING, Status.SENDING):
+        fields = {"attempts": 12, "due_at": None, "finished_at": LONG_AGO, "reason": Reason.GAVE_UP, **fields}
+    for field, value in fields.items():
+        setattr(event, field, value)
+    event.save()
+    return event
+
+
+def everything():
+    return OutboxEvent.objects.all()
+
+
+class ResendTests:
+    def test_makes_an_event_due_again_from_zero_attempts(self):
+        event = kept(response_code=503, parked=True)
+
+        result = everything().resend()
+
+        event.refresh_from_db()
+        assert (result.pks, result.skipped) == ([event.pk], {})
+        assert (event.status, event.reason, event.attempts, event.parked) == (Status.PENDING, "", 0, False)
+        assert event.finished_at is None
+        assert abs(event.due_at - datetime.now(UTC)) < timedelta(seconds=5)
+        assert list(OutboxEvent.objects.due()) == [event]
+
+    def test_keeps_what_was_tried_and_what_was_captured(self):
+        event = kept()
+        SendAttempt.objects.create(event=event, started_at=LONG_AGO, duration_ms=3, response_code=503)
+
+        everything().resend()
+
+        again = OutboxEvent.objects.get()
+        assert [attempt.response_code for attempt in again.send_attempts.all()] == [503]
+        assert (again.body, again.created_at, again.pk) == (event.body, again.available_at, event.pk)
+
+    def test_sends_nothing_itself(self, settings, django_capture_on_commit_callbacks):
+        settings.BREVO_EVENTS = {}
+        kept()
+
+        with django_capture_on_commit_callbacks() as callbacks:
+            everything().resend()
+
+        assert (callbacks, locmem.sent) == ([], [])
+
+    @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
+    @pytest.mark.parametrize("reason", Reason)
+    def test_takes_whatever_did_not_go_out(self, status, reason):
+        event = kept(status, reason=reason)
+
+        assert everything().resend().pks == [event.pk]
+
+    @pytest.mark.parametrize("status", [Status.PENDING, Status.SENDING])
+    def test_leaves_alone_what_is_still_waiting_or_being_sent(self, status):
+        event = kept(status, attempts=3, lease_token="token", parked=True)
+        before = OutboxEvent.objects.values().get()
+
+        result = everything().resend(include_sent=True, include_outdated=True)
+
+        assert (result.pks, result.skipped) == ([], {WAITING: 1})
+        assert OutboxEvent.objects.values().get(pk=event.pk) == before
+
+    def test_skips_what_was_sent_unless_told_otherwise(self):
+        event = kept(Status.SENT, reason="")
+
+        assert (everything().resend().pks, everything().resend().skipped) == ([], {SENT: 1})
+        assert everything().resend(include_sent=True).pks == [event.pk]
+
+    def test_twice_finds_the_event_waiting(self):
+        kept()
+
+        assert [len(everything().resend().pks), everything().resend().skipped] == [1, {WAITING: 1}]
+
+
+class OutdatedTests:
+    def test_is_skipped_for_a_newer_event_of_the_same_contact_and_object(self):
+        stale, newest = kept(object_id="cart:1"), kept(object_id="cart:1")
+
+        result = everything().resend()
+
+        stale.refresh_from_db()
+        assert (result.pks, result.skipped) == ([newest.pk], {OUTDATED: 1})
+        assert (stale.status, stale.finished_at) == (Status.FAILED, LONG_AGO)
+
+    def test_is_resent_when_told_so(self):
+        stale, newest = kept(object_id="cart:1"), kept(object_id="cart:1")
+
+        result = everything().resend(include_outdated=True)
+
+        assert (sorted(result.pks), result.skipped) == ([stale.pk, newest.pk], {})
+
+    @pytest.mark.parametrize("status", Status)
+    def test_is_so_by_whatever_became_of_the_newer_one(self, status):
+        stale = kept(object_id="cart:1")
+        kept(status, object_id="cart:1", name="order_completed", email="ADA@example.com")
+
+        assert OutboxEvent.objects.filter(pk=stale.pk).resend().skipped == {OUTDATED: 1}
+
+    @pytest.mark.parametrize(
+        "newer",
+        [
+            {"object_id": "cart:2"},
+            {"object_id": "CART:1"},
+            {"object_id": "cart:1 "},
+            {"object_id": None},
+            {"object_id": "cart:1", "email": "bob@example.com"},
+            {"object_id": "cart:1", "email": "áda@example.com"},
+        ],
+    )
+    def test_is_not_so_by_an_event_about_something_else(self, newer):
+        event = kept(object_id="cart:1")
+        kept(**newer)
+
+        assert OutboxEvent.objects.filter(pk=event.pk).resend().pks == [event.pk]
+
+    def test_is_not_so_by_an_older_event(self):
+        kept(object_id="cart:1")
+        event = kept(object_id="cart:1")
+
+        assert OutboxEvent.objects.filter(pk=event.pk).resend().pks == [event.pk]
+
+    def test_is_not_so_without_an_object(self):
+        kept()
+        kept()
+
+        assert len(everything().resend().pks) == 2
+
+    def test_counts_as_sent_first(self):
+        kept(Status.SENT, object_id="cart:1")
+        kept(object_id="cart:1")
+
+        assert everything().resend().skipped == {SENT: 1}
+        assert everything().resend(include_sent=True).skipped == {OUTDATED: 1, WAITING: 1}
+
+
+class SelectionTests:
+    def test_is_what_is_resent_and_nothing_else(self):
+        one, other = kept(name="one"), kept(name="other")
+
+        assert OutboxEvent.objects.filter(name="one").resend().pks == [one.pk]
+        assert OutboxEvent.objects.get(pk=other.pk).status == Status.FAILED
+
+    def test_that_is_empty_means_nothing(self):
+        kept()
+
+        assert OutboxEvent.objects.none().resend().pks == []
+        assert OutboxEvent.objects.filter(name="nothing").resend().pks == []
+        assert OutboxEvent.objects.get().status == Status.FAILED
+
+    def test_may_be_sliced_ordered_and_joined(self):
+        events = [kept() for _ in range(3)]
+        for _ in range(2):
+            SendAttempt.objects.create(event=events[2], started_at=LONG_AGO, duration_ms=3, response_code=503)
+
+        assert OutboxEvent.objects.order_by("-pk")[1:2].resend().pks == [events[1].pk]
+        joined = OutboxEvent.objects.filter(send_attempts__response_code=503).distinct()
+        assert joined.resend().pks == [events[2].pk]
+
+    def test_may_be_larger_than_a_batch(self, monkeypatch):
+        monkeypatch.setattr(querysets, "BATCH", 2)
+        events = [kept() for _ in range(5)]
+        kept(Status.SENT)
+        kept(Status.SENT)
+
+        result = everything().resend()
+
+        assert (sorted(result.pks), result.skipped) == ([event.pk for event in events], {SENT: 2})
+        assert OutboxEvent.objects.filter(status=Status.PENDING).count() == 5
+
+    def test_takes_few_statements(self, django_assert_max_num_queries):
+        for _ in range(30):
+            kept()
+
+        with django_assert_max_num_queries(3):
+            everything().resend()
+
+    def test_of_a_dry_run_is_told_and_not_changed(self):
+        event = kept(object_id="cart:1")
+        kept(Status.SENT, object_id="cart:2")
+        before = list(OutboxEvent.objects.order_by("pk").values())
+
+        result = everything().resend(dry_run=True)
+
+        assert (result.pks, result.skipped) == ([event.pk], {SENT: 1})
+        assert list(OutboxEvent.objects.order_by("pk").values()) == before
+
+    def test_is_told_in_the_language_of_the_reader(self):
+        kept(Status.SENT)
+
+        with translation.override("en"):
+            assert everything().resend().skipped == {"already sent": 1}
+
+
+class FiltersTests:
+    def test_unfinished_is_what_has_still_to_go_out(self):
+        events = {status: kept(status) for status in Status}
+
+        found = set(OutboxEvent.objects.unfinished())
+        assert found == {events[Status.PENDING], events[Status.SENDING]}
+
+    def test_of_contact_finds_an_address_in_any_case(self):
+        track("a", "Ada@Example.com")
+        track("a", "ada@example.com")
+        track("a", "bob@example.com")
+
+        assert OutboxEvent.objects.of_contact(" ADA@example.COM ").count() == 2
+
+    def test_on_primary_asks_the_database_that_is_written_to(self, settings):
+        settings.DATABASE_ROUTERS = [ElsewhereRouter()]
+
+        assert OutboxEvent.objects.all().db == "other"
+        assert OutboxEvent.objects.on_primary().db == "default"
+        assert OutboxEvent.objects.filter(name="a").on_primary().db == "default"
+
+    def test_on_primary_keeps_the_filter(self):
+        one = kept(name="one")
+        kept(name="other")
+
+        assert list(OutboxEvent.objects.filter(name="one").on_primary()) == [one]
