@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo shop test lint types format build clean
+.PHONY: demo shop test chaos bench lint types format build clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python example_project/manage.py demo $(if $(EMAIL),--email "$(EMAIL)")
@@ -14,6 +14,12 @@ shop: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	@PYTHON=$(BIN)/python sh tests/run.sh
+
+chaos: $(VENV)/.dev
+	@PYTHON=$(BIN)/python sh tests/run.sh chaos
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

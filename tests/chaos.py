@@ -85,6 +85,8 @@ class Workers:
 
 
 def capture_all():
+    from django.db import connections
+
     from brevo_events import track
 
     spellings = [str.lower, str.upper, str.title]
@@ -93,6 +95,7 @@ def capture_all():
         while not patiently(track, "step", email, object_id=str(number)):
             time.sleep(0.2)
         time.sleep(0.002)
+    connections.close_all()
 
 
 def patiently(function, *arguments, **options):
@@ -122,7 +125,7 @@ def storm(database, seed, restart):
         workers = Workers(database, {**SETTINGS, "URL": brevo.url})
         began, restarts = time.monotonic(), 0
         try:
-            while time.monotonic() - began < PATIENCE and not (unfinished() == (0, EVENTS)):
+            while time.monotonic() - began < PATIENCE and unfinished() != (0, EVENTS):
                 time.sleep(1)
                 if workers.kills < 25:
                     workers.kill_one()
@@ -141,9 +144,8 @@ def broken_promises(requests, kills):
     statuses = Counter(OutboxEvent.objects.values_list("status", flat=True))
     taken = Counter(int(r.json["eventdata"]["id"]) for r in requests if r.status == 204)
     duplicates = sum(taken.values()) - len(taken)
-    print(
-        f"{len(requests)} requests, {dict(Counter(r.status for r in requests))}, {duplicates} duplicates, {dict(statuses)}"
-    )
+    print(f"{len(requests)} requests, {dict(Counter(request.status for request in requests))}")
+    print(f"{duplicates} duplicates, {dict(statuses)}")
     if statuses != {"sent": EVENTS} or len(taken) != EVENTS:
         yield f"lost: {statuses}, {EVENTS - len(taken)} never taken"
     if duplicates > kills * CONCURRENCY:

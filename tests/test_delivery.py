@@ -353,6 +353,34 @@ class RecordTests:
         assert record(left) == []
         assert fresh(held).status == Status.SENT
 
+    def test_frees_later_a_follower_that_somebody_else_has_locked(self):
+        if not connection.features.has_select_for_update:
+            pytest.skip("SQLite has no row locks")
+        _first, second = track_for("ada@example.com", "ada@example.com")
+        attempts = [answered(event) for event in claim(10)]
+        assert claim(10) == []
+        holding, done = threading.Event(), threading.Event()
+
+        def elsewhere():
+            with transaction.atomic():
+                OutboxEvent.objects.filter(pk=second.pk).update(reason="")
+                holding.set()
+                assert done.wait(10)
+            connections.close_all()
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        assert holding.wait(10)
+
+        left = record(attempts)
+
+        done.set()
+        thread.join()
+        assert left == attempts
+        assert record(left) == []
+        assert SendAttempt.objects.count() == 1
+        assert claim(10) == [second]
+
     @pytest.mark.parametrize("status", [408, 425, 500, 503, None])
     def test_counts_a_passing_fault_and_waits(self, status):
         (event,) = track_for("ada@example.com")

@@ -182,18 +182,18 @@ class RetryAfterTests:
 
 class BackoffTests:
     @pytest.mark.parametrize(("attempts", "seconds"), [(0, 30), (1, 30), (2, 60), (3, 120), (4, 240), (7, 1920)])
-    def test_doubles_with_a_fifth_of_jitter(self, attempts, seconds):
+    def test_doubles_with_a_quarter_of_jitter(self, attempts, seconds):
         waits = [backoff(attempts, 30) for _ in range(300)]
 
-        assert 0.8 * seconds <= min(waits) < 0.9 * seconds
-        assert 1.1 * seconds < max(waits) <= 1.2 * seconds
+        assert 0.75 * seconds <= min(waits) < 0.8 * seconds
+        assert 0.95 * seconds < max(waits) <= seconds
 
     @pytest.mark.parametrize("attempts", [8, 9, 100, 1024, 10**6])
     def test_is_never_over_an_hour(self, attempts):
         waits = [backoff(attempts, 30) for _ in range(100)]
 
         assert max(waits) <= MAX_BACKOFF == 3600
-        assert min(waits) > 0.8 * 3600 - 1
+        assert 0.75 * 3600 <= min(waits) < 0.9 * 3600
 
     @pytest.mark.parametrize("attempts", [-1, 0, 5, 10**6])
     def test_of_zero_is_zero(self, attempts):

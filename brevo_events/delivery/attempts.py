@@ -36,6 +36,7 @@ class Attempt:
     started_at: datetime = field(default_factory=timezone.now)
     began: float | None = None
     is_abandoned: bool = False
+    is_recorded: bool = False
 
     @property
     def is_taken(self) -> bool:

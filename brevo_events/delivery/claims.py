@@ -51,14 +51,21 @@ def seconds_until_due() -> float | None:
     return None
 
 
-def free_followers(finished: Iterable[int]) -> None:
-    """Make the next event of each contact due, where it waited behind one that has ended; inside a transaction."""
+def free_followers(finished: Iterable[int]) -> set[int]:
+    """
+    Make the next event of each contact due, where it waited behind one that has ended; inside a transaction.
+
+    Returns those of the ended ones whose follower somebody else has locked: it
+    must be freed later.
+    """
     parked = outbox().filter(contact=OuterRef("contact"), status=Status.PENDING, parked=True).order_by("pk")
     ended = outbox().filter(pk__in=list(finished)).annotate(follower=Subquery(parked.values("pk")[:1]))
-    followers = {pk for pk in ended.values_list("follower", flat=True) if pk is not None}
-    if followers:
-        mine = list(lock(outbox().filter(pk__in=followers, parked=True)).values_list("pk", flat=True))
-        outbox().filter(pk__in=mine).update(parked=False, due_at=UtcNow())
+    followers = {pk: follower for pk, follower in ended.values_list("pk", "follower") if follower is not None}
+    if not followers:
+        return set()
+    held = set(lock(outbox().filter(pk__in=set(followers.values()))).values_list("pk", flat=True))
+    outbox().filter(pk__in=held, parked=True).update(parked=False, due_at=UtcNow())
+    return {pk for pk, follower in followers.items() if follower not in held}
 
 
 def outbox() -> OutboxEventQuerySet:
@@ -120,8 +127,8 @@ def _park(blocked: dict[int, int]) -> None:
     """
     if not blocked:
         return
-    heads = lock(outbox().filter(pk__in=set(blocked.values()), status__in=UNFINISHED))
-    held = set(heads.values_list("pk", flat=True))
+    heads = lock(outbox().filter(pk__in=set(blocked.values())))
+    held = {pk for pk, status in heads.values_list("pk", "status") if status in UNFINISHED}
     parked = [pk for pk, head in blocked.items() if head in held]
     others = [pk for pk, head in blocked.items() if head not in held]
     waiting = {"parked": True, "status": Status.PENDING, "lease_token": None}

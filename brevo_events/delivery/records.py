@@ -23,24 +23,30 @@ MAX_ANSWER_BYTES = 2000
 
 def record(attempts: list[Attempt]) -> list[Attempt]:
     """
-    Write down what has come back, and return what somebody else has locked.
+    Write down what has come back, and return what must be recorded again, since somebody else has locked its rows.
 
     Only the holder of an event's lease may write: the answer of a worker that
-    comes after its lease has run out is dropped, and logged.
+    comes after its lease has run out is dropped, and logged. An attempt of
+    which only the event that follows is locked has been written; to record it
+    again frees that one.
     """
+    recorded = [attempt for attempt in attempts if attempt.is_recorded]
     with transaction.atomic(using=outbox().db, durable=True):
         begin_writing()
-        mine, locked = _still_mine(attempts)
+        mine, locked = _still_mine([attempt for attempt in attempts if not attempt.is_recorded])
         verdicts = judge(mine)
         changes = {attempt: verdict.change for attempt, verdict in verdicts.items()}
         _write(changes)
         SendAttempt._default_manager.using(outbox().db).bulk_create(
             [_row(attempt, attempt.answer) for attempt in mine if attempt.answer]
         )
-        free_followers(attempt.event.pk for attempt, change in changes.items() if change.is_final)
+        ended = recorded + [attempt for attempt, change in changes.items() if change.is_final]
+        unfreed = free_followers(attempt.event.pk for attempt in ended)
+    for attempt in mine:
+        attempt.is_recorded = True
     _turn_gate(verdicts)
     _announce(changes)
-    return locked
+    return locked + [attempt for attempt in ended if attempt.event.pk in unfreed]
 
 
 def _still_mine(attempts: list[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
