@@ -108,7 +108,8 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
         chosen = OutboxEvent.objects.filter(pk=event.pk)
         self._tell(request, self._resend(request, chosen, include_sent=True))
-        return HttpResponseRedirect(reverse("admin:brevo_events_outboxevent_change", args=(event.pk,)))
+        page = reverse("admin:brevo_events_outboxevent_change", args=(event.pk,), current_app=self.admin_site.name)
+        return HttpResponseRedirect(page)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

@@ -24,7 +24,9 @@ class NameFilter(admin.SimpleListFilter):
         return [(name, name) for name in cache.get_or_set("brevo_events.names", _names, NAMES_KEPT_FOR) or []]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
-        return queryset.filter(name=self.value()) if self.value() else queryset
+        # PostgreSQL refuses a NUL even where it only compares.
+        name = (self.value() or "").replace("\0", "")
+        return queryset.filter(name=name) if name else queryset
 
 
 class ResponseCodeFilter(admin.SimpleListFilter):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 
 from django.core.management.base import CommandParser
 from django.utils import timezone
@@ -11,14 +11,22 @@ from brevo_events.choices import Status
 from brevo_events.models import OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet
 
+MAX_NUMBER = 2**63 - 1  # what every database takes
 FILTERS = ("pks", "status", "event", "email", "since", "until", "response_code")
 
 
 def positive(value: str) -> int:
     """Return a whole number of at least 1; for ``type=`` of an argument."""
-    if not value.isdecimal() or int(value) < 1:
-        raise ArgumentTypeError(f"{value!r} is not a whole number of at least 1.")
+    if not value.isdecimal() or len(value) > 19 or not 1 <= int(value) <= MAX_NUMBER:
+        raise ArgumentTypeError(f"{value!r} is not a whole number of at least 1 that a database can hold.")
     return int(value)
+
+
+def text(value: str) -> str:
+    """Return a text that is not empty: an unset variable of a script must not mean everything."""
+    if not value.strip() or "\0" in value:
+        raise ArgumentTypeError(f"{value!r} is empty, or has a character that no event can have.")
+    return value
 
 
 def moment(value: str) -> datetime:
@@ -32,7 +40,10 @@ def moment(value: str) -> datetime:
         parsed = datetime.combine(day, time.min)
     if parsed is None:
         raise ArgumentTypeError(f"{value!r} is not a date like 2026-11-23 or a time like 2026-11-23T15:30.")
-    return timezone.make_aware(parsed) if timezone.is_naive(parsed) else parsed
+    try:
+        return (timezone.make_aware(parsed) if timezone.is_naive(parsed) else parsed).astimezone(UTC)
+    except OverflowError as error:
+        raise ArgumentTypeError(f"{value!r} is too far away.") from error
 
 
 def add_filters(parser: CommandParser) -> None:
@@ -41,8 +52,8 @@ def add_filters(parser: CommandParser) -> None:
         "pks", nargs="*", type=positive, metavar="pk", help="Numbers of events, as the admin shows them."
     )
     parser.add_argument("--status", choices=Status.values, help="Only events of this status.")
-    parser.add_argument("--event", metavar="NAME", help="Only events of this name.")
-    parser.add_argument("--email", metavar="E", help="Only events of this contact, in any letter case.")
+    parser.add_argument("--event", type=text, metavar="NAME", help="Only events of this name.")
+    parser.add_argument("--email", type=text, metavar="E", help="Only events of this contact, in any letter case.")
     parser.add_argument("--since", type=moment, metavar="T", help="Only events captured then or later (ISO 8601).")
     parser.add_argument("--until", type=moment, metavar="T", help="Only events captured before then (ISO 8601).")
     parser.add_argument("--response-code", type=positive, metavar="N", help="Only events whose last answer was this.")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from brevo_events.encoding import encode
+from brevo_events.events import contact_of
 from brevo_events.models import OutboxEvent
 from brevo_events.testing.captured import capture_events
 
@@ -25,7 +27,8 @@ class BrevoEventsTestMixin(TestCase):
         Fail unless an event of that name was captured, and return the last one that matches.
 
         ``expected`` may hold ``object_id``, ``data`` and ``properties``, compared
-        as a whole; the address is compared as contacts are.
+        as a whole and as JSON has them, dates and Decimals too; the address is
+        compared as contacts are.
         """
         matching = [event for event in self.brevo_events if _matches(event, name, email, expected)]
         if not matching:
@@ -45,9 +48,9 @@ class BrevoEventsTestMixin(TestCase):
 def _matches(event: OutboxEvent, name: str | None, email: str | None, expected: dict[str, Any]) -> bool:
     if name is not None and event.name != name:
         return False
-    if email is not None and event.email.lower() != email.lower():
+    if email is not None and event.contact != contact_of(email):
         return False
-    return all(getattr(event, key) == value for key, value in expected.items())
+    return all(getattr(event, key) == encode(value, key) for key, value in expected.items())
 
 
 def _listing(events: list[OutboxEvent]) -> str:

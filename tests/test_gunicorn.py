@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from brevo_events.testing import FakeBrevo
+from tests.conftest import KEY
+
+ROOT = Path(__file__).parent.parent
+TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
+
+
+@pytest.fixture
+def brevo():
+    with FakeBrevo(ma_key=KEY, latency=0.01) as brevo:
+        yield brevo
+
+
+@pytest.fixture
+def served(brevo, tmp_path):
+    """The shop's address, its server process and its database, served by four preloaded workers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    database = tmp_path / "shop.sqlite3"
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "example_project")]),
+        "DATABASE_URL": f"sqlite:///{database}",
+        "BREVO_MA_KEY": KEY,
+        "BREVO_EVENTS_URL": brevo.url,
+        "DEBUG": "False",
+    }
+    subprocess.run([sys.executable, "-m", "django", "migrate", "--verbosity=0"], env=environment, check=True)
+    options = ["--workers=4", "--preload", f"--bind=127.0.0.1:{port}", "--log-level=error", "--graceful-timeout=10"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", *options, "tests.gunicorn_app:application"], env=environment, cwd=tmp_path
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: answers(address))
+        yield address, server, database
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def answers(address):
+    try:
+        return requests.get(address, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def wait_until(condition, timeout=30):
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < timeout, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def shop(address, number):
+    """Sign in and change the cart nine times; returns which processes answered, with their threads."""
+    session, told = requests.Session(), []
+
+    def visit(method, path, **fields):
+        for _ in range(20):
+            try:
+                response = session.request(method, address + path, data=fields, timeout=10, allow_redirects=False)
+                break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        assert response.status_code in (200, 302), response.text[:500]
+        told.append(response.headers["x-threads"])
+        return TOKEN.search(response.text)
+
+    token = visit("GET", "/account/")[1]
+    visit("POST", "/account/", csrfmiddlewaretoken=token, first_name="V", email=f"v{number}@example.com")
+    token = visit("GET", "/products/minuit-watch/")[1]
+    for quantity in range(1, 8):
+        visit("POST", "/cart/add/", csrfmiddlewaretoken=token, product="minuit-watch", quantity=quantity)
+    return told
+
+
+def statuses(database):
+    with sqlite3.connect(database, timeout=20) as connection:
+        return Counter(status for (status,) in connection.execute("SELECT status FROM brevo_events_outboxevent"))
+
+
+@pytest.mark.slow
+class GunicornTests:
+    def test_each_process_has_one_thread_and_each_event_goes_out_once(self, served, brevo):
+        address, server, database = served
+
+        with ThreadPoolExecutor(4) as pool:
+            first = list(pool.map(lambda number: shop(address, number), range(10)))
+            server.send_signal(signal.SIGHUP)
+            second = list(pool.map(lambda number: shop(address, number), range(10, 20)))
+
+        wait_until(lambda: statuses(database) == {"sent": 140})
+        told = {line for lines in first + second for line in lines}
+        assert {line.partition(":")[2] for line in told} <= {"0", "1"}
+        assert len({line.partition(":")[0] for line in told}) > 4
+        sent = Counter(request.body for request in brevo.requests)
+        assert len(brevo.requests) == 140
+        assert set(sent.values()) == {1}
