@@ -65,7 +65,7 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
             contact=models.OuterRef("contact"), object_id=models.OuterRef("object_id"), pk__gt=models.OuterRef("pk")
         )
         events = self.model.objects.on_primary()
-        for pks in _batches(list(self.values_list("pk", flat=True))):
+        for pks in in_batches(list(self.values_list("pk", flat=True))):
             chosen = []
             for pk, status, is_outdated in (
                 events.filter(pk__in=pks)
@@ -88,6 +88,7 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         return result
 
 
-def _batches(pks: list[int]) -> Iterator[list[int]]:
+def in_batches(pks: list[int]) -> Iterator[list[int]]:
+    """Cut keys into lists that every database takes in one statement, and that lock few rows at a time."""
     for start in range(0, len(pks), BATCH):
         yield pks[start : start + BATCH]

@@ -71,7 +71,7 @@ def _receiver(function: Callable[..., Any]) -> Callable[..., None]:
             return
         using = kwargs.get("using")
         # A signal of the project's own may mean something else by it.
-        capture(events, changed_on=using if using in connections else None)
+        capture(events, changed_on=using if using in list(connections) else None)
 
     return receive
 

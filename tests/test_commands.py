@@ -142,7 +142,7 @@ class SendTests:
 
     @pytest.mark.parametrize("limit", ["0", "-1", "many", "1.5", "", "9" * 30])
     def test_refuses_a_limit_that_is_no_number(self, limit):
-        with pytest.raises(CommandError, match="--limit: .* is not a whole number of at least 1"):
+        with pytest.raises(CommandError, match=r"--limit: .* is not a whole number of at least 1"):
             run("send_brevo_events", f"--limit={limit}")
 
 
@@ -401,5 +401,5 @@ class SendTestTests:
     def test_tells_that_the_key_is_missing(self, settings):
         settings.BREVO_EVENTS = {"TRANSPORT": "http", "URL": "http://127.0.0.1:1/", "MA_KEY": ""}
 
-        with pytest.raises(CommandError, match="'MA_KEY'. is not set"):
+        with pytest.raises(CommandError, match=r"'MA_KEY'. is not set"):
             run("send_test_brevo_event", ADA)

@@ -209,11 +209,3 @@ class FixtureTests:
 
         assert done.returncode == 0, done.stdout + done.stderr
         assert "1 passed" in done.stdout
-
-    def test_is_listed_with_its_sentence(self, tmp_path):
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--fixtures", "-q"]
-
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-        assert "brevo_outbox" in done.stdout
-        assert "Give the list of events that the test captures" in done.stdout

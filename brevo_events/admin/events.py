@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -15,7 +16,7 @@ from django.utils.translation import ngettext
 
 from brevo_events.admin.filters import NameFilter, ResponseCodeFilter
 from brevo_events.models import OutboxEvent, SendAttempt
-from brevo_events.querysets import OutboxEventQuerySet, Resent
+from brevo_events.querysets import OutboxEventQuerySet, Resent, in_batches
 from brevo_events.retry import meaning
 
 
@@ -120,8 +121,9 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def _resend(self, request: HttpRequest, events: QuerySet[OutboxEvent], **included: bool) -> Resent:
         resent = OutboxEvent.objects.filter(pk__in=events.values_list("pk", flat=True)).resend(**included)
-        for event in OutboxEvent.objects.on_primary().filter(pk__in=resent.pks):
-            self.log_change(request, event, "Resent.")
+        for pks in in_batches(resent.pks):
+            changed = OutboxEvent.objects.on_primary().filter(pk__in=pks)
+            LogEntry.objects.log_actions(request.user.pk, changed, CHANGE, "Resent.")
         return resent
 
     def _tell(self, request: HttpRequest, resent: Resent) -> None:

@@ -36,8 +36,8 @@ def deliver(
     """
     if getattr(_busy, "delivering", False):
         return Delivered()
-    _busy.delivering = True
     pipeline = Pipeline(limit=limit, concurrency=concurrency, progress=progress)
+    _busy.delivering = True
     try:
         while pipeline.step():
             pass

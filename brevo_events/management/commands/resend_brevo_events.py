@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from brevo_events import engines
+from brevo_events.exceptions import InvalidSetting
 from brevo_events.management.arguments import FILTERS, add_filters, chosen_events, has_filter
 
 
@@ -42,7 +43,10 @@ class Command(BaseCommand):
             raise CommandError("Nothing was resent.")
         resent = events.resend(**included)
         self.stdout.write(_("Due again: %d.") % len(resent.pks))
-        engines.nudge()
+        try:
+            engines.nudge()
+        except InvalidSetting as error:
+            raise CommandError(str(error)) from error
 
     def _confirmed(self, count: int) -> bool:
         return input(_("Resend %d events? [y/N] ") % count).strip().lower() in ("y", "yes")
