@@ -1,8 +1,8 @@
 """
 Signals for observers: they steer nothing here, and an observer that fails is logged and harms nothing.
 
-``event_captured``  sender=OutboxEvent, event: in the caller's transaction, right after the INSERT; what uses the database
-                    there belongs into ``transaction.on_commit``, since its errors would break that transaction.
+``event_captured``  sender=OutboxEvent, event: in the caller's transaction, right after the INSERT. What uses the
+                    database there belongs into ``transaction.on_commit``: an error would break that transaction.
 ``event_sent``      sender=OutboxEvent, event: after Brevo's answer has been recorded.
 ``event_failed``    sender=OutboxEvent, event: the same; ``event.reason`` says why.
 ``event_rejected``  sender=the ``track_on`` function, or None for ``track``; error: nothing was kept.

@@ -123,7 +123,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         resent = OutboxEvent.objects.filter(pk__in=events.values_list("pk", flat=True)).resend(**included)
         for pks in in_batches(resent.pks):
             changed = OutboxEvent.objects.on_primary().filter(pk__in=pks)
-            LogEntry.objects.log_actions(request.user.pk, changed, CHANGE, "Resent.")
+            LogEntry.objects.log_actions(request.user.pk, changed, CHANGE, "Resent.")  # type: ignore[arg-type]
         return resent
 
     def _tell(self, request: HttpRequest, resent: Resent) -> None:
