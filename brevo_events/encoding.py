@@ -24,7 +24,7 @@ def encode(value: Any, path: str, depth: int = 0) -> Any:
     numbers; a date becomes ISO 8601, a naive datetime in the current time zone.
     ``path`` names the value in the message of ``InvalidEvent``.
     """
-    if value is None or value is True or value is False:
+    if _is_plain(value):
         return value
     if isinstance(value, Enum):
         return encode(value.value, path, depth)
@@ -51,6 +51,16 @@ def check_text(value: str, path: str) -> str:
     return str(value)
 
 
+def _is_plain(value: Any) -> bool:
+    """Return whether a value needs nothing done to it: most do not, and a capture should cost little."""
+    kind = type(value)
+    if kind is str:
+        return value.isascii() and "\0" not in value
+    if kind is int:
+        return -(2**53) < value < 2**53  # type: ignore[no-any-return]
+    return kind is bool or value is None
+
+
 def _number(value: float | Decimal, path: str) -> int | float:
     if isinstance(value, Decimal) and value.is_finite() and value.copy_abs() < 10**15 and value == value.to_integral():
         return int(value)
@@ -69,9 +79,10 @@ def _object(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
     for key, item in value.items():
         if not isinstance(key, str):
             raise InvalidEvent(f"{path} has a key of type {type(key).__name__}: only strings can be keys.")
-        key = _plain_key(key, path)
+        if not _is_plain(key):
+            key = _plain_key(key, path)
         # An address may be a key, and no message shows one.
-        encoded[key] = encode(item, f"{path}.{'…' if '@' in key else key}", depth)
+        encoded[key] = item if _is_plain(item) else encode(item, f"{path}.{'…' if '@' in key else key}", depth)
     return encoded
 
 

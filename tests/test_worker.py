@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection, connections, reset_queries
 
 from brevo_events import Event, delivery, track, track_many
 from brevo_events.choices import GateReason, Status
@@ -139,6 +139,7 @@ class WorkerTests:
 
     def test_idle_asks_with_one_query(self, fake_brevo, django_assert_num_queries):
         worker = Worker()
+        reset_queries()
 
         with django_assert_num_queries(1):
             worker.work()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from typing import Any
 
 from django.db import connections, router, transaction
 from django.db.models import OuterRef, Subquery
@@ -33,10 +32,9 @@ def claim(limit: int) -> list[OutboxEvent]:
     while limit > 0:
         with transaction.atomic(using=outbox().db, durable=True):
             begin_writing()
-            window = _lock_window(limit)
-            heads = _heads_of(window)
-            leased = _lease([event for event in window if heads[event.pk] == event.pk][:limit])
-            blocked = {event.pk: heads[event.pk] for event in window if heads[event.pk] != event.pk}
+            heads = _lock_window(limit)
+            leased = _lease([pk for pk, head in heads.items() if pk == head][:limit])
+            blocked = {pk: head for pk, head in heads.items() if pk != head}
             _park(blocked)
         if leased or not blocked:
             return leased
@@ -88,34 +86,36 @@ def begin_writing() -> None:
         Gate._default_manager.using(outbox().db).filter(pk=0).update(generation=0)
 
 
-def _lock_window(limit: int) -> list[OutboxEvent]:
-    """Lock twice as many due events as are wanted, since some of them are blocked."""
-    return list(lock(outbox().due().filter(status__in=UNFINISHED).order_by("due_at", "pk"))[: 2 * limit])
+def _lock_window(limit: int) -> dict[int, int]:
+    """
+    Lock twice as many due events as are wanted, since some of them are blocked.
 
-
-def _heads_of(window: list[OutboxEvent]) -> dict[int, int]:
-    """Return for each event the first unfinished one of its contact: itself, or the one that blocks it."""
+    Returns for each, oldest first, the first unfinished event of its contact:
+    itself, or the one that blocks it.
+    """
 
     def first(status: Status) -> Subquery:
         # One probe of the index for each status: MariaDB would read the whole contact for both at once.
         in_line = outbox().filter(contact=OuterRef("contact"), status=status, available_at__lte=UtcNow()).order_by("pk")
         return Subquery(in_line.values("pk")[:1])
 
-    rows = outbox().filter(pk__in=[event.pk for event in window])
-    found = rows.annotate(pending=first(Status.PENDING), sending=first(Status.SENDING))
+    due = outbox().due().filter(status__in=UNFINISHED).order_by("due_at", "pk")
+    window = due.annotate(pending=first(Status.PENDING), sending=first(Status.SENDING))
+    columns = ("pk", "pending", "sending")
     return {
         pk: min(head for head in (pk, pending, sending) if head is not None)
-        for pk, pending, sending in found.values_list("pk", "pending", "sending")
+        for pk, pending, sending in lock(window).values_list(*columns)[: 2 * limit]
     }
 
 
-def _lease(events: list[OutboxEvent]) -> list[OutboxEvent]:
-    changes: dict[str, Any] = {"status": Status.SENDING, "lease_token": uuid.uuid4().hex, "parked": False}
-    outbox().filter(pk__in=[event.pk for event in events]).update(**changes, due_at=in_seconds(lease_seconds()))
-    for event in events:
-        for name, value in changes.items():
-            setattr(event, name, value)
-    return events
+def _lease(pks: list[int]) -> list[OutboxEvent]:
+    if not pks:
+        return []
+    outbox().filter(pk__in=pks).update(
+        status=Status.SENDING, lease_token=uuid.uuid4().hex, parked=False, due_at=in_seconds(lease_seconds())
+    )
+    leased = outbox().in_bulk(pks)
+    return [leased[pk] for pk in pks]
 
 
 def _park(blocked: dict[int, int]) -> None:
