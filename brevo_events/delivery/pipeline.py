@@ -70,6 +70,7 @@ class Pipeline:
         self._senders = Senders(concurrency=self._concurrency, deadline=settings.attempt_deadline)
         self._ahead = 2
         self._fed_at = time.monotonic()
+        self._has_filled = False
         self._unrecorded: list[Attempt] = []
 
     def step(self) -> bool:
@@ -114,7 +115,9 @@ class Pipeline:
         # Before the claim, so that nothing is claimed where nothing can be sent; again each time, since keys change.
         self._senders.transport = transports.current()
         began = time.monotonic()
-        for event in claim(room):
+        events = claim(room)
+        self._has_filled = len(events) == room
+        for event in events:
             self._senders.start(Attempt(event, gate, began + lease_seconds()))
             if self._left is not None:
                 self._left -= 1
@@ -126,7 +129,7 @@ class Pipeline:
         if held > capacity // 2:
             return 0
         took, self._fed_at = time.monotonic() - self._fed_at, time.monotonic()
-        if held and took < QUICK:
+        if self._has_filled and took < QUICK:
             self._ahead = min(2 * self._ahead, AHEAD)
         elif took > SLOW:
             self._ahead = 2

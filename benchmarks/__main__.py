@@ -1,0 +1,71 @@
+"""
+Measure brevo_events, and hold it against its targets.
+
+``python -m benchmarks [capture] [claim] [delivery] [processes] [memory] [latency] [--quick]``
+from the project's root. SQLite always, and the servers that ``TEST_POSTGRES_URL``
+and ``TEST_MARIADB_URL`` name, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import import_module
+
+from benchmarks import databases
+
+NAMES = ("capture", "claim", "delivery", "processes", "memory", "latency")
+
+
+def main() -> None:
+    """Run what the command line names on every database, or on the one that it names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Hold brevo_events against its targets.")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"which ones: {', '.join(NAMES)}")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer, for a look")
+    parser.add_argument("--database", choices=databases.available(), help="only this one")
+    options = parser.parse_args()
+    if unknown := set(options.names).difference(NAMES):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was made is dropped
+    if options.database:
+        measure(options.database, [name for name in NAMES if name in (options.names or NAMES)], quick=options.quick)
+    else:
+        sys.exit(max(_in_own_process(database) for database in databases.available()))
+
+
+def measure(database: str, names: list[str], *, quick: bool) -> None:
+    """Run benchmarks on one database, print their tables and keep their results."""
+    with tempfile.TemporaryDirectory(prefix="brevo-events-") as directory:
+        databases.configure(databases.throwaway(database, directory))
+        with databases.created("default"):
+            _run(database, names, quick)
+
+
+def _run(database: str, names: list[str], quick: bool) -> None:
+    # These load models, for which Django must be set up.
+    from benchmarks import figures, machine
+
+    about = machine.describe()
+    print(f"\n{machine.line(about)}{' (quick)' if quick else ''}", flush=True)
+    for name in names:
+        began = time.monotonic()
+        found = import_module(f"benchmarks.{name}").run(quick)
+        figures.keep(name, database, found, machine=about, quick=quick)
+        print(f"\n{name} ({time.monotonic() - began:.0f} s)\n{figures.table(found)}", flush=True)
+
+
+def _in_own_process(database: str) -> int:
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks", *sys.argv[1:], "--database", database])
+    try:
+        return process.wait()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()

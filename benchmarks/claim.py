@@ -1,0 +1,99 @@
+"""
+What a claim of 100 costs, with much that is finished and with much that is blocked.
+
+Each table is in a database of its own, so that the rounds can go from one to the
+next. What was claimed is given back outside the timing.
+"""
+
+from __future__ import annotations
+
+import time
+
+from benchmarks import databases, rows
+from benchmarks.figures import Figure, interleave
+from brevo_events.delivery import claim
+from brevo_events.models import OutboxEvent, Status
+
+LIMIT = 100
+WAITING = 1000  # due events of contacts of their own, beside the finished ones
+LONGEST = 2000  # claims until blocked events must be parked
+FIRST = "every contact once"
+
+
+def run(quick: bool) -> list[Figure]:
+    """Hold a claim among many finished rows against few, and among blocked ones against none."""
+    return _finished(100_000 if quick else 1_000_000, quick) + _shapes(10_000 if quick else 100_000, quick)
+
+
+def _finished(many: int, quick: bool) -> list[Figure]:
+    with databases.created("few", "many"):
+        for alias, count in (("few", 10_000), ("many", many)):
+            with databases.using(alias):
+                rows.fill(count, status=Status.SENT)
+                rows.fill(WAITING, kept=count)
+        samples = _claims({"few": "few", "many": "many"}, quick)
+    what = f"{many:,} finished rows / 10,000"
+    return [Figure(what, samples["many"], "ms", samples["few"], at_most=1.2)]
+
+
+def _shapes(count: int, quick: bool) -> list[Figure]:
+    shapes = {
+        FIRST: {"contact": "n"},
+        "20 events each": {"contact": _group("n", 20)},
+        "one contact holds the oldest half": {"contact": f"CASE WHEN n < {count // 2} THEN 0 ELSE n END"},
+        "nine heads in ten wait for a retry": {
+            "contact": _group("n", 20),
+            "retrying": f"n % 20 = 0 AND {_group('n', 20)} % 10 <> 9",
+        },
+        "every head waits for a retry": {"contact": _group("n", 20), "retrying": "n % 20 = 0"},
+    }
+    aliases = {shape: f"shape{number}" for number, shape in enumerate(shapes)}
+    claimed = {}
+    with databases.created(*aliases.values()):
+        for shape, alias in aliases.items():
+            with databases.using(alias):
+                rows.fill(count, **shapes[shape])
+                claimed[shape] = _park()
+        samples = _claims(aliases, quick)
+    first = samples[FIRST]
+    names = {shape: f"{count:,} waiting: {shape} ({claimed[shape]} claimed)" for shape in shapes}
+    return [Figure(names[FIRST], first, "ms")] + [
+        Figure(names[shape], samples[shape], "ms", first, at_most=2) for shape in shapes if shape != FIRST
+    ]
+
+
+def _claims(aliases: dict[str, str], quick: bool) -> dict[str, list[float]]:
+    contestants = {name: lambda alias=alias: _milliseconds(alias) for name, alias in aliases.items()}
+    return interleave(contestants, 20 if quick else 40)
+
+
+def _milliseconds(alias: str) -> float:
+    with databases.using(alias):
+        began = time.perf_counter()
+        claim(LIMIT)
+        took = time.perf_counter() - began
+        rows.give_back()
+    return took * 1000
+
+
+def _park() -> int:
+    """Claim until no claim finds a blocked event any more, and return how many events a claim gets then."""
+    parked = -1
+    for _ in range(LONGEST // 10):
+        claimed = [_claim_and_give_back() for _ in range(10)][-1]
+        before, parked = parked, OutboxEvent.objects.filter(parked=True).count()
+        if parked == before:
+            rows.analyse()
+            return claimed
+    raise RuntimeError(f"Blocked events were still found after {LONGEST} claims.")
+
+
+def _claim_and_give_back() -> int:
+    claimed = len(claim(LIMIT))
+    rows.give_back()
+    return claimed
+
+
+def _group(number: str, size: int) -> str:
+    """Return SQL for a whole division, which the databases write differently."""
+    return f"({number} - {number} % {size}) / {size}"

@@ -1,0 +1,80 @@
+"""The machine that a figure was measured on, and the CPUs that it was measured with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import django
+import requests
+from django.db import connection
+
+CAN_PIN = hasattr(os, "sched_setaffinity")
+
+
+def describe() -> dict[str, Any]:
+    """Return what a reader needs to compare figures: CPUs, and the versions of everything that matters."""
+    version = ".".join(str(part) for part in connection.get_database_version())
+    return {
+        "cpus": os.cpu_count(),
+        "cpu": _cpu_model(),
+        "python": platform.python_version(),
+        "django": django.get_version(),
+        "requests": requests.__version__,
+        "database": f"{connection.display_name} {version}",
+    }
+
+
+def line(machine: dict[str, Any]) -> str:
+    """Return the description as one line."""
+    return (
+        f"{machine['cpus']} × {machine['cpu']}, Python {machine['python']}, Django {machine['django']}, "
+        f"requests {machine['requests']}, {machine['database']}"
+    )
+
+
+@contextmanager
+def pinned_apart() -> Iterator[set[int]]:
+    """
+    Keep this process, with the threads it starts, on its first CPU; yields the CPUs for the other side.
+
+    Threads that take turns at one interpreter lock are slower on two CPUs than
+    on one, by chance more or less so. Database servers go where they like.
+    """
+    if not CAN_PIN:
+        yield set()
+        return
+    cpus = os.sched_getaffinity(0)
+    first = min(cpus)
+    os.sched_setaffinity(0, {first})
+    try:
+        yield cpus - {first} or cpus
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
+def pin(pid: int, cpus: set[int]) -> None:
+    """Keep a process that has just been started on some CPUs."""
+    if CAN_PIN and cpus:
+        os.sched_setaffinity(pid, cpus)
+
+
+def resident_megabytes(pid: int) -> float:
+    """Return the memory that a process holds; Linux only."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    if not found:
+        raise RuntimeError(f"Process {pid} has ended.")
+    return int(found[1]) / 1024
+
+
+def _cpu_model() -> str:
+    with suppress(OSError):
+        if found := re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()):
+            return found[1]
+    return platform.processor() or platform.machine()

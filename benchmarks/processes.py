@@ -1,0 +1,37 @@
+"""
+What a second worker process adds, at 20 ms and with the settings as they come; nothing is pinned.
+
+Counted is from when every process has had its look at the outbox, which it
+takes once a second: how long it slept says nothing about how fast it is.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from benchmarks import children, databases, rows
+from benchmarks.figures import Figure, interleave
+from brevo_events.models import OutboxEvent
+from brevo_events.worker import IDLE
+
+LATENCY = 0.02  # seconds
+
+
+def run(quick: bool) -> list[Figure]:
+    """Hold two workers against one."""
+    count = 2000 if quick else 2400
+    with children.fake_brevo(LATENCY) as url:
+        contestants = {"one": lambda: _rate(1, count, url), "two": lambda: _rate(2, 2 * count, url)}
+        rates = interleave(contestants, 1 if quick else 3, warm_up=False)
+    return [Figure("two processes / one, 20 ms", rates["two"], "/s", rates["one"], at_least=1.7)]
+
+
+def _rate(processes: int, count: int, url: str) -> float:
+    databases.empty()
+    with children.workers(processes, url):
+        rows.fill(count)
+        rows.wait_until_finished(timeout=120)
+    finished = list(OutboxEvent.objects.order_by("finished_at").values_list("finished_at", flat=True))
+    begin = finished[0] + timedelta(seconds=1.1 * IDLE)
+    counted = [moment for moment in finished if moment > begin]
+    return len(counted) / (finished[-1] - begin).total_seconds()

@@ -1,0 +1,135 @@
+"""Rows of the outbox, made in bulk: to capture a million would take longer than everything else."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from django.db.models.expressions import DatabaseDefault
+from django.utils import timezone
+
+from benchmarks import databases
+from brevo_events.events import Event
+from brevo_events.models import OutboxEvent, Status
+
+TABLE = OutboxEvent._meta.db_table
+STEP = 1000  # rows of the table of numbers; two of them make a million
+
+
+def arguments(number: int) -> dict[str, Any]:
+    """Return what `track()` is called with for one shopping cart: a body of about 540 bytes."""
+    return {
+        "name": "cart_updated",
+        "email": f"customer-{number:06}@example.com",
+        "object_id": f"cart:{number:06}",
+        "properties": {"FIRSTNAME": "Ada", "LASTNAME": "Lovelace"},
+        "data": {
+            "total": 149.5,
+            "currency": "EUR",
+            "url": f"https://shop.example.com/cart/{number:06}/",
+            "items": [
+                {
+                    "id": f"sku-{item}",
+                    "name": "Wrist watch, steel, 38 mm",
+                    "quantity": item,
+                    "price": 49.9,
+                    "url": f"https://shop.example.com/watches/{item}/",
+                    "image": f"https://cdn.example.com/{item}.jpg",
+                }
+                for item in (1, 2)
+            ],
+        },
+    }
+
+
+def fill(
+    count: int, *, status: Status = Status.PENDING, contact: str = "n", retrying: str = "1 = 0", kept: int = 0
+) -> None:
+    """
+    Insert that many rows in one statement, due since an hour ago or, finished, never again.
+
+    ``contact`` and ``retrying`` are SQL in ``n``, which counts from 0: whose
+    event it is, and whether it waits an hour for a retry. ``kept`` is added to the
+    contact, beyond those that are there already. Finished rows get a short body,
+    which no claim reads.
+    """
+    past, later = _moment(hours=-1), _moment(hours=1)
+    is_finished = status == Status.SENT
+    values: dict[str, tuple[str, list[Any]]] = {
+        **_plain_values(),
+        "contact": (f"LPAD(MD5(CAST({_escaped(contact)} + {kept} AS CHAR(20))), 64, '0')", []),
+        "status": ("%s", [status.value]),
+        "available_at": ("%s", [past]),
+        "due_at": ("NULL", [])
+        if is_finished
+        else (f"CASE WHEN {_escaped(retrying)} THEN %s ELSE %s END", [later, past]),
+        "finished_at": ("%s", [past]) if is_finished else ("NULL", []),
+    }
+    if is_finished:
+        values["body"] = ("'{}'", [])
+    expressions = ", ".join(expression for expression, _ in values.values())
+    parameters = [parameter for _, given in values.values() for parameter in given]
+    _make_numbers()
+    _execute(
+        f"INSERT INTO {TABLE} ({', '.join(values)}) SELECT {expressions} FROM "
+        f"(SELECT a.n * {STEP} + b.n AS n FROM numbers a CROSS JOIN numbers b WHERE a.n <= {count // STEP}) series "
+        f"WHERE n < {count} ORDER BY n",
+        parameters,
+    )
+    analyse()
+
+
+def analyse() -> None:
+    """Let the database learn what its table holds, as it does by itself in the long run."""
+    vendor = databases.current().vendor
+    _execute({"postgresql": f"VACUUM ANALYZE {TABLE}", "mysql": f"ANALYZE TABLE {TABLE}"}.get(vendor, "ANALYZE"))
+
+
+def give_back() -> None:
+    """Make everything due again that was claimed."""
+    _execute(
+        f"UPDATE {TABLE} SET status = 'pending', lease_token = NULL, due_at = available_at WHERE status = 'sending'"
+    )
+
+
+def wait_until_finished(timeout: float) -> None:
+    """Block until nothing is left to do; raises TimeoutError."""
+    ends_at = time.monotonic() + timeout
+    while OutboxEvent.objects.exclude(due_at=None).exists():
+        if time.monotonic() > ends_at:
+            raise TimeoutError(f"Some events were not delivered within {timeout} s.")
+        time.sleep(0.1)
+
+
+def _plain_values() -> dict[str, tuple[str, list[Any]]]:
+    """Return each column that a captured event fills, whichever there are, with the values of one."""
+    row, values = OutboxEvent.of(Event(**arguments(0))), {}
+    for field in OutboxEvent._meta.concrete_fields:
+        value = getattr(row, field.attname)
+        if field.primary_key or isinstance(value, DatabaseDefault):
+            continue
+        values[field.column] = ("%s", [field.get_db_prep_save(value, databases.current())])
+    return values
+
+
+def _escaped(sql: str) -> str:
+    """Return SQL for a statement with parameters, in which a lone percent sign would begin one."""
+    return f"({sql.replace('%', '%%')})"
+
+
+def _make_numbers() -> None:
+    with databases.current().cursor() as cursor:
+        if "numbers" in databases.current().introspection.table_names(cursor):
+            return
+        cursor.execute("CREATE TABLE numbers (n INTEGER PRIMARY KEY)")
+        cursor.executemany("INSERT INTO numbers VALUES (%s)", [(n,) for n in range(STEP)])
+
+
+def _moment(*, hours: int) -> Any:
+    return databases.current().ops.adapt_datetimefield_value(timezone.now() + timedelta(hours=hours))
+
+
+def _execute(statement: str, parameters: list[Any] | None = None) -> None:
+    with databases.current().cursor() as cursor:
+        cursor.execute(statement, parameters)
