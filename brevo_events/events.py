@@ -22,6 +22,7 @@ MAX_EMAIL_LENGTH = 254
 MAX_OBJECT_ID_LENGTH = 255
 RESERVED_PROPERTIES = ("email", "event")
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 
 
@@ -136,7 +137,7 @@ def _mapping(value: Any, path: str) -> dict[str, Any] | None:
 
 
 def _serialise(body: dict[str, Any]) -> str:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _to_json(body)
     size = len(text) if text.isascii() else len(text.encode())
     if size > MAX_BODY_BYTES:
         raise InvalidEvent(
