@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def shop(address, number):
 
 
 def statuses(database):
-    with sqlite3.connect(database, timeout=20) as connection:
+    with closing(sqlite3.connect(database, timeout=20)) as connection:
         return Counter(status for (status,) in connection.execute("SELECT status FROM brevo_events_outboxevent"))
 
 
