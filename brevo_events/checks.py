@@ -23,9 +23,8 @@ WHERE_KEY_IS = "It is in Brevo's menu Automation, in the JavaScript tracker: the
 
 def register() -> None:
     """Have Django run the checks."""
-    for check in (check_settings, check_key, check_transport, check_senders, check_threads):
+    for check in (check_settings, check_key, check_transport, check_databases, check_senders, check_threads):
         checks.register(check)
-    checks.register(check_databases, checks.Tags.database)
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -80,12 +79,12 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     return [checks.Warning("DEBUG is on, and events go to a real Brevo account.", hint=hint, id="brevo_events.W002")]
 
 
-def check_databases(
-    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
-) -> list[checks.CheckMessage]:
-    """Check how the outbox's database locks."""
-    using = router.db_for_write(OutboxEvent)
-    return list(_locking_problems(using)) if using in (databases or ()) else []
+def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Check how the outbox's database locks, and keeps time."""
+    problems = list(_locking_problems(router.db_for_write(OutboxEvent)))
+    if not conf.uses_time_zones():
+        problems.append(_error("brevo_events needs time zones.", "Set USE_TZ = True, Django's default.", "E007"))
+    return problems
 
 
 def check_senders(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:

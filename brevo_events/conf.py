@@ -6,17 +6,20 @@ This is the only reader of ``django.conf.settings`` and of the environment.
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
 import environ
 from django.conf import settings as django_settings
-from django.core import mail
 from django.core.signals import setting_changed
 
 from brevo_events.exceptions import InvalidSetting
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -28,8 +31,10 @@ _FALSE = ("false", "off", "n", "no", "0")
 
 
 def is_testing() -> bool:
-    """Return whether Django's test environment is set up, by a mark that it leaves for everybody to see."""
-    return hasattr(mail, "outbox")
+    """Return whether Django's test environment is set up, as ``setup_test_environment`` itself tells."""
+    # Not by mail.outbox: the locmem e-mail backend leaves that behind on staging sites too.
+    test_utils = sys.modules.get("django.test.utils")
+    return hasattr(getattr(test_utils, "_TestState", None), "saved_data")
 
 
 def is_loopback(url: str) -> bool:
@@ -126,7 +131,7 @@ def _safe_url(url: str) -> str:
         parts.port  # noqa: B018 - reading it is what checks it
     except ValueError:
         return "must be a URL"
-    if parts.scheme == "https" and parts.hostname:
+    if parts.scheme == "https" and parts.hostname and not parts.hostname.startswith(("*", ".")):
         return ""
     if parts.scheme == "http" and is_loopback(url):
         return ""
@@ -162,10 +167,30 @@ class Settings:
     def ma_key(self) -> Secret:
         """Return the key, empty where none is set; a callable is asked again each time."""
         key = self._ma_key_given()
-        secret = Secret(key()) if callable(key) else key
+        secret = _asked(key) if callable(key) else key
         if problem := secret.problem():
             raise InvalidSetting(f"BREVO_EVENTS['MA_KEY'] {problem}.")
         return secret
+
+    @property
+    def is_enabled(self) -> bool:
+        """Return ENABLED; where that is wrong in production, it is logged, and events are kept."""
+        return self._without_breaking("ENABLED", True)
+
+    @property
+    def raises_errors(self) -> bool:
+        """Return RAISE_ERRORS; where that is wrong in production, it is logged, and nothing raises."""
+        return self._without_breaking("RAISE_ERRORS", False)
+
+    def _without_breaking(self, key: str, fallback: bool) -> bool:
+        # A checkout reads these two: a typing error in them must not end it.
+        try:
+            return bool(getattr(self, key))
+        except InvalidSetting as error:
+            if is_debug() or is_testing():
+                raise
+            logger.error("%s", error)  # noqa: TRY400 - the message says it all
+            return fallback
 
     def has_callable_key(self) -> bool:
         """Return whether the project gives a callable for ``MA_KEY``."""
@@ -198,6 +223,14 @@ class Settings:
         self._given.clear()
 
 
+def _asked(key: Callable[[], str]) -> Secret:
+    try:
+        return Secret(key())
+    except Exception as error:  # noqa: BLE001 - its frames may hold the key
+        problem = type(error).__name__
+    raise InvalidSetting(f"BREVO_EVENTS['MA_KEY'] is a callable, which raised {problem}.")
+
+
 def configured() -> Mapping[str, Any]:
     """Return the project's dict, or an empty one."""
     if not isinstance(found := getattr(django_settings, "BREVO_EVENTS", {}), Mapping):
@@ -208,6 +241,11 @@ def configured() -> Mapping[str, Any]:
 def is_debug() -> bool:
     """Return whether the project runs with ``DEBUG``."""
     return bool(django_settings.DEBUG)
+
+
+def uses_time_zones() -> bool:
+    """Return whether the project stores moments with their time zone."""
+    return bool(django_settings.USE_TZ)
 
 
 def _from_environment(key: str, kind: type[Any]) -> Any:

@@ -62,6 +62,9 @@ class Event:
                 raise InvalidEvent(f"properties.{key} is a name that Brevo keeps for itself: choose another.")
         put(self, "_json", _serialise(self.body()))
 
+    def __hash__(self) -> int:
+        return hash(self.json())
+
     def __repr__(self) -> str:
         return f"Event(name={self.name!r}, object_id={self.object_id!r})"
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, connections
+from django.db import Error as DatabaseError
+from django.db import connections
 from django.dispatch import Signal
 from django.utils.module_loading import autodiscover_modules
 
@@ -59,7 +60,7 @@ def autodiscover() -> None:
 
 def _receiver(function: Callable[..., Any]) -> Callable[..., None]:
     def receive(sender: Any, **kwargs: Any) -> None:
-        if kwargs.get("raw") is True or not settings.ENABLED:
+        if kwargs.get("raw") is True or not settings.is_enabled:
             return
         try:
             events = _as_list(function(sender=sender, **kwargs), function)

@@ -102,6 +102,8 @@ def throttle(headers: Mapping[str, str]) -> float:
     asked = retry_after(headers)
     if asked is None:
         asked = _seconds(headers.get("x-sib-ratelimit-reset", ""))
+        # A moment instead of a span would hold everything back for a day.
+        asked = None if asked == MAX_WISH else asked
     return THROTTLE if asked is None else asked
 
 

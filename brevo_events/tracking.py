@@ -4,7 +4,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db import Error as DatabaseError
 from django.db import router, transaction
+from django.dispatch import Signal
 
 from brevo_events import engines, signals
 from brevo_events.conf import is_testing, settings
@@ -13,6 +15,8 @@ from brevo_events.exceptions import InvalidEvent
 from brevo_events.models import OutboxEvent
 
 logger = logging.getLogger(__name__)
+
+BATCH = 100  # events of 50 KB in one statement stay below what MariaDB takes in one packet
 
 
 def track(
@@ -35,7 +39,7 @@ def track(
         if any(argument is not None for argument in (email, object_id, data, properties)):
             raise TypeError("track() takes an Event and nothing else, or a name and an e-mail address.")
         return _first(capture([name]))
-    if not settings.ENABLED:
+    if not settings.is_enabled:
         return None
     try:
         event = Event(name, email, object_id=object_id, data=data, properties=properties)  # type: ignore[arg-type]
@@ -61,7 +65,7 @@ def capture(events: list[Event], *, changed_on: str | None = None) -> list[Outbo
     for event in events:
         if not isinstance(event, Event):
             raise TypeError(f"Expected an Event, not {type(event).__name__}.")
-    if not events or not settings.ENABLED:
+    if not events or not settings.is_enabled:
         return []
     using = router.db_for_write(OutboxEvent)
     if changed_on not in (None, using) and transaction.get_connection(changed_on).in_atomic_block:
@@ -72,10 +76,10 @@ def capture(events: list[Event], *, changed_on: str | None = None) -> list[Outbo
 
 def reject(error: Exception, sender: Any) -> None:
     """Raise an error of an event or a ``track_on`` function, or where errors are not raised, log and announce it."""
-    if settings.RAISE_ERRORS:
+    if settings.raises_errors:
         raise error
     logger.error("An event was not captured: %s", error, exc_info=error)
-    signals.event_rejected.send_robust(sender, error=error)
+    _tell(signals.event_rejected, sender, error=error)
 
 
 def _insert(events: list[Event], using: str) -> list[OutboxEvent]:
@@ -83,12 +87,19 @@ def _insert(events: list[Event], using: str) -> list[OutboxEvent]:
     if len(rows) == 1:
         rows[0].save(using=using, force_insert=True)
     else:
-        OutboxEvent.objects.using(using).bulk_create(rows)
+        OutboxEvent.objects.using(using).bulk_create(rows, batch_size=BATCH)
     for row in rows:
-        signals.event_captured.send_robust(OutboxEvent, event=row)
+        _tell(signals.event_captured, OutboxEvent, event=row)
     # Robust, so that delivery cannot break the request that caused it; under test, errors are for seeing.
     transaction.on_commit(engines.nudge, using=using, robust=not is_testing())
     return rows
+
+
+def _tell(signal: Signal, sender: Any, **told: Any) -> None:
+    for _receiver, result in signal.send_robust(sender, **told):
+        if isinstance(result, DatabaseError):
+            # It has broken the caller's transaction: to go on would lose that without a word.
+            raise result
 
 
 def _first(rows: list[OutboxEvent]) -> OutboxEvent | None:

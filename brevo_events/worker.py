@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 
-from django.db import InterfaceError, OperationalError, connections, reset_queries
+from django.db import Error, connections, reset_queries
 
 from brevo_events.delivery import Delivered, Pipeline
 from brevo_events.exceptions import InvalidSetting
@@ -24,9 +25,10 @@ class Worker:
     its leases last.
     """
 
-    def __init__(self, *, concurrency: int | None = None) -> None:
+    def __init__(self, *, concurrency: int | None = None, limit: int | None = None) -> None:
         self.stopping = threading.Event()
-        self._pipeline = Pipeline(concurrency=concurrency)
+        self.lacks_setting = False
+        self._pipeline = Pipeline(concurrency=concurrency, limit=limit)
         self._trouble = ""
 
     @property
@@ -34,22 +36,29 @@ class Worker:
         """Return how many events ended in which status so far."""
         return self._pipeline.delivered
 
-    @property
-    def is_in_trouble(self) -> bool:
-        """Return whether the last round could not be done."""
-        return bool(self._trouble)
-
     def stop(self) -> None:
         """Let run() end, from a signal handler or another thread."""
         self.stopping.set()
 
     def run(self, *, max_runtime: float | None = None) -> None:
         """Deliver what falls due until stopped, or for so many seconds; then see to what is in flight."""
-        ends_at = None if max_runtime is None else time.monotonic() + max_runtime
-        while not self.stopping.is_set() and (ends_at is None or time.monotonic() < ends_at):
+        ends_at = math.inf if max_runtime is None else time.monotonic() + max_runtime
+        while not self.stopping.is_set() and not self._pipeline.is_exhausted and time.monotonic() < ends_at:
             if not self.work():
-                self.stopping.wait(IDLE if ends_at is None else max(0.0, min(IDLE, ends_at - time.monotonic())))
+                self.stopping.wait(max(0.0, min(IDLE, ends_at - time.monotonic())))
         self.finish()
+
+    def run_once(self, *, max_runtime: float | None = None) -> None:
+        """Deliver until nothing is due, stopped, or for so many seconds; errors of the database are the caller's."""
+        ends_at = math.inf if max_runtime is None else time.monotonic() + max_runtime
+        pipeline = self._pipeline
+        try:
+            while not self.stopping.is_set() and time.monotonic() < ends_at and not pipeline.is_stuck:
+                if not pipeline.step():
+                    break
+            pipeline.finish()
+        finally:
+            pipeline.close()
 
     def drain(self) -> None:
         """Deliver until nothing is due, or stopped."""
@@ -63,19 +72,21 @@ class Worker:
             has_more = self._pipeline.step()
         except InvalidSetting as error:
             self._tell(str(error))
+            self.lacks_setting = True
             return False
-        except (OperationalError, InterfaceError) as error:
-            self._tell(f"The database does not answer ({type(error).__name__}): it is asked again.")
+        except Error as error:
+            self._tell(f"The database does not answer, or is locked ({type(error).__name__}): it is asked again.")
             connections.close_all()
             return not self._pipeline.is_empty and not self.stopping.wait(DATABASE_PAUSE)
         self._trouble = ""
+        self.lacks_setting = False
         return has_more
 
     def finish(self) -> None:
         """Give back what has not begun, wait for what is in flight, and end the threads."""
         try:
             self._pipeline.finish()
-        except (OperationalError, InterfaceError) as error:
+        except Error as error:
             # The leases run out by themselves, and others take over.
             self._tell(f"The database does not answer ({type(error).__name__}): leases are left to run out.")
         finally:

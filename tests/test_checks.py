@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from django.core.checks import Error, Tags, Warning, run_checks  # noqa: A004
+from django.core.checks import Error, Warning, run_checks  # noqa: A004
 from django.db import connection, connections
 from django.db.models.signals import post_save
 from django.dispatch import Signal
@@ -76,14 +76,18 @@ class AllChecksTests:
         assert found_here == []
 
     @pytest.mark.django_db
-    def test_of_the_database_are_run_with_the_database_checks_only(self, database_options):
+    def test_look_at_the_database_without_being_asked_to(self, database_options):
         database_options(transaction_mode="DEFERRED", isolation_level="serializable")
-        with_databases = {problem.id for problem in run_checks(tags=[Tags.database], databases=["default"])}
-        others = {problem.id for problem in run_checks()}
+
+        found_ids = {problem.id for problem in run_checks()}
 
         concerned = {"brevo_events.W003", "brevo_events.W005"}
-        assert bool(with_databases & concerned) == (connection.vendor in ("sqlite", "mysql"))
-        assert not others & concerned
+        assert bool(found_ids & concerned) == (connection.vendor in ("sqlite", "mysql"))
+
+    def test_ask_for_time_zones(self, settings):
+        settings.USE_TZ = False
+
+        assert "brevo_events.E007" in {problem.id for problem in run_checks()}
 
 
 class UnknownKeyTests:
@@ -295,26 +299,20 @@ class SqliteTests:
     def test_must_lock_early(self, database_options, options, expected):
         database_options(**options)
 
-        assert [number for number, _, _ in found(checks.check_databases, databases=["default"])] == expected
+        assert [number for number, _, _ in found(checks.check_databases)] == expected
 
     def test_is_told_what_to_set(self, database_options):
         database_options()
 
-        _, message, hint = one(checks.check_databases, databases=["default"])
+        _, message, hint = one(checks.check_databases)
         assert "'default' locks too late" in message
         assert hint == "Set DATABASES['default']['OPTIONS'] = {'transaction_mode': 'IMMEDIATE'}."
-
-    @pytest.mark.parametrize("databases", [None, [], ["other"]])
-    def test_is_looked_at_only_where_the_outbox_is_and_when_asked_for(self, database_options, databases):
-        database_options()
-
-        assert found(checks.check_databases, databases=databases) == []
 
     def test_is_looked_at_where_the_router_puts_the_outbox(self, settings, database_options):
         settings.DATABASE_ROUTERS = [OutboxElsewhere()]
         database_options(transaction_mode="IMMEDIATE")
 
-        assert "'other'" in one(checks.check_databases, databases=["default", "other"])[1]
+        assert "'other'" in one(checks.check_databases)[1]
 
 
 class IsolationTests:
@@ -335,7 +333,7 @@ class IsolationTests:
         monkeypatch.setattr(connections["default"], "vendor", vendor)
         database_options(**options)
 
-        assert [number for number, _, _ in found(checks.check_databases, databases=["default"])] == expected
+        assert [number for number, _, _ in found(checks.check_databases)] == expected
 
 
 class SendersTests:

@@ -387,7 +387,13 @@ class SecretTests:
 class TestingTests:
     def test_is_seen_by_the_mark_that_django_leaves(self, monkeypatch):
         assert conf.is_testing()
-        monkeypatch.delattr("django.core.mail.outbox")
+        monkeypatch.delattr("django.test.utils._TestState.saved_data")
+
+        assert not conf.is_testing()
+
+    def test_is_not_seen_in_what_the_locmem_email_backend_leaves_behind(self, monkeypatch):
+        monkeypatch.delattr("django.test.utils._TestState.saved_data")
+        monkeypatch.setattr("django.core.mail.outbox", [], raising=False)
 
         assert not conf.is_testing()
 

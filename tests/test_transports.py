@@ -152,12 +152,45 @@ class HttpTests:
     def test_goes_through_the_proxy_of_the_environment(self, fake_brevo, settings, monkeypatch):
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
-        proxy = fake_brevo.url.removesuffix("/api/v2/trackEvent")
-        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.setattr("brevo_events.transports.http.is_testing", lambda: False)
+        monkeypatch.setenv("https_proxy", fake_brevo.url.removesuffix("/api/v2/trackEvent"))
 
-        configured(settings, "http://localhost:9/api/v2/trackEvent").send(BODY)
+        configured(settings, "https://brevo.invalid/api/v2/trackEvent").send(BODY)
 
-        assert fake_brevo.requests[0].path == "http://localhost:9/api/v2/trackEvent"
+        (request,) = fake_brevo.requests
+        assert (request.method, request.path) == ("CONNECT", "brevo.invalid:443")
+        assert "ma-key" not in request.headers
+
+    def test_shows_the_key_to_no_proxy_on_the_way_to_loopback(self, fake_brevo, settings, monkeypatch):
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        with FakeBrevo() as proxy:
+            monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/api/v2/trackEvent"))
+
+            answer = configured(settings, fake_brevo.url).send(BODY)
+
+            assert answer.status == 204
+            assert proxy.requests == []
+
+    @pytest.mark.parametrize(
+        "url", ["https://*.brevo.com/x", "https://.brevo.com/x", "https://a..b/", "https://é\u3002/"]
+    )
+    def test_shows_the_key_in_no_frame_of_a_url_that_cannot_be_used(self, settings, monkeypatch, url):
+        monkeypatch.setattr("brevo_events.transports.http.is_testing", lambda: False)
+
+        with pytest.raises(InvalidSetting) as caught:
+            answer = configured(settings, url).send(BODY)
+            raise InvalidSetting(answer.body)
+
+        app_frames = [entry for entry in caught.traceback if "brevo_events/" in str(entry.path)]
+        assert all(KEY not in repr(entry.frame.f_locals) for entry in app_frames)
+        assert caught.value.__context__ is None
+
+    def test_says_which_bundle_is_missing(self, fake_brevo, settings, monkeypatch):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
+
+        with pytest.raises(InvalidSetting, match="FileNotFoundError"):
+            configured(settings, fake_brevo.url)
 
 
 class TroubleTests:

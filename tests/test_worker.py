@@ -139,6 +139,7 @@ class WorkerTests:
 
     def test_idle_asks_with_one_query(self, fake_brevo, django_assert_num_queries):
         worker = Worker()
+        connection.ensure_connection()
         reset_queries()
 
         with django_assert_num_queries(1):

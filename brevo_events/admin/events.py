@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from brevo_events import engines
 from brevo_events.admin.filters import NameFilter, ResponseCodeFilter
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.querysets import OutboxEventQuerySet, Resent, in_batches
@@ -99,7 +100,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         self._tell(request, self._resend(request, queryset))
 
     def resend_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Make one event due again, and go back to its page; sent already or outdated, it is asked for by name."""
+        """Make one event due again, also one that was sent, and go back to its page; an outdated one stays as it is."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if not (self.has_view_permission(request) and self.has_resend_permission(request)):
@@ -124,6 +125,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         for pks in in_batches(resent.pks):
             changed = OutboxEvent.objects.on_primary().filter(pk__in=pks)
             LogEntry.objects.log_actions(request.user.pk, changed, CHANGE, "Resent.")  # type: ignore[arg-type]
+        engines.nudge(in_background=True)
         return resent
 
     def _tell(self, request: HttpRequest, resent: Resent) -> None:

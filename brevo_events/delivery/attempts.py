@@ -104,7 +104,8 @@ class Senders:
         return recalled
 
     def stop(self) -> None:
-        """Let the threads end; what is in flight is not waited for."""
+        """Let the threads end and what waits unsent; what is in flight is not waited for."""
+        self.recall()
         for _ in range(self._threads):
             self._waiting.put(None)
 

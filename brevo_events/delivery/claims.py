@@ -15,6 +15,8 @@ from brevo_events.querysets import OutboxEventQuerySet
 
 PARKED_FOR = 300  # seconds, at most: whoever ends the event ahead frees the next one at once
 LOOK_AGAIN = 1  # seconds
+SMALLEST_WINDOW = 200  # events: a long line of one contact must be parked in few rounds, for a probe too
+ROUNDS = 50  # then the worker looks at its other duties first
 
 
 def lease_seconds() -> float:
@@ -29,7 +31,7 @@ def claim(limit: int) -> list[OutboxEvent]:
     The rows are locked only while they are marked, never during the HTTP call,
     and no lock is waited for. A worker that dies simply lets its lease run out.
     """
-    while limit > 0:
+    for _round in range(ROUNDS if limit > 0 else 0):
         with transaction.atomic(using=outbox().db, durable=True):
             begin_writing()
             heads = _lock_window(limit)
@@ -104,7 +106,7 @@ def _lock_window(limit: int) -> dict[int, int]:
     columns = ("pk", "pending", "sending")
     return {
         pk: min(head for head in (pk, pending, sending) if head is not None)
-        for pk, pending, sending in lock(window).values_list(*columns)[: 2 * limit]
+        for pk, pending, sending in lock(window).values_list(*columns)[: max(2 * limit, SMALLEST_WINDOW)]
     }
 
 

@@ -3,29 +3,25 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 
 from brevo_events import transports
 from brevo_events.conf import settings
 from brevo_events.delivery.attempts import Attempt, Senders
 from brevo_events.delivery.claims import claim, lease_seconds, outbox
 from brevo_events.delivery.records import record
+from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import Gate
 
 TICK = 0.2  # seconds between two looks at the deadlines of what is in flight
 AHEAD = 20  # times CONCURRENCY, at most, that are claimed ahead of the threads
+PATIENCE = 2.0  # seconds after the last answer in which rows that somebody else has locked are tried again
 QUICK, SLOW = 0.25, 1.0  # seconds in which half of what was claimed is sent
 
 Delivered = Counter[str]
 _busy = threading.local()
 
 
-def deliver(
-    *,
-    limit: int | None = None,
-    concurrency: int | None = None,
-    progress: Callable[[Attempt], None] = lambda _attempt: None,
-) -> Delivered:
+def deliver(*, limit: int | None = None, concurrency: int | None = None) -> Delivered:
     """
     Send what is due, at most ``limit`` events, and return how many ended in which status.
 
@@ -36,10 +32,10 @@ def deliver(
     """
     if getattr(_busy, "delivering", False):
         return Delivered()
-    pipeline = Pipeline(limit=limit, concurrency=concurrency, progress=progress)
+    pipeline = Pipeline(limit=limit, concurrency=concurrency)
     _busy.delivering = True
     try:
-        while pipeline.step():
+        while not pipeline.is_stuck and pipeline.step():
             pass
     finally:
         pipeline.close()
@@ -56,26 +52,25 @@ class Pipeline:
     quick, so that little waits behind slow ones.
     """
 
-    def __init__(
-        self,
-        *,
-        limit: int | None = None,
-        concurrency: int | None = None,
-        progress: Callable[[Attempt], None] = lambda _attempt: None,
-    ) -> None:
+    def __init__(self, *, limit: int | None = None, concurrency: int | None = None) -> None:
         self.delivered = Delivered()
         self._left = limit
-        self._progress = progress
         self._concurrency = concurrency or settings.CONCURRENCY
         self._senders = Senders(concurrency=self._concurrency, deadline=settings.attempt_deadline)
         self._ahead = 2
         self._fed_at = time.monotonic()
         self._has_filled = False
+        self._answered_at = time.monotonic()
         self._unrecorded: list[Attempt] = []
 
     def step(self) -> bool:
         """Do one round, and return whether there is more to do now."""
-        self._feed()
+        try:
+            self._feed()
+        except InvalidSetting:
+            # What has been sent already is recorded all the same.
+            if self.is_empty:
+                raise
         if self.is_empty:
             return False
         self._collect()
@@ -86,19 +81,32 @@ class Pipeline:
         """Return whether nothing is in flight or waits to be recorded."""
         return not self._senders and not self._unrecorded
 
+    @property
+    def is_stuck(self) -> bool:
+        """Return whether for a while all that was left is locked by somebody else: the leases see to it."""
+        return not self._senders and bool(self._unrecorded) and time.monotonic() - self._answered_at > PATIENCE
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Return whether the limit is reached."""
+        return self._left == 0 and self.is_empty
+
     def finish(self) -> None:
         """Give back at once what has not begun, then see what is in flight to its end."""
         self._unrecorded += self._senders.recall()
         self._record()
-        while not self.is_empty:
+        while not self.is_empty and not self.is_stuck:
             self._collect()
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Let the threads end, and nothing more be sent."""
         self._senders.stop()
 
     def _collect(self) -> None:
-        self._unrecorded += self._senders.collect(TICK)
+        answered = self._senders.collect(TICK)
+        if answered:
+            self._answered_at = time.monotonic()
+        self._unrecorded += answered
         self._record()
 
     def _feed(self) -> None:
@@ -107,7 +115,7 @@ class Pipeline:
         gate = Gate.load()
         if gate.is_closed or gate.is_paused:
             self._unrecorded += self._senders.recall()
-            room = int(self.is_empty and self._left != 0 and self._may_probe(gate))
+            room = int(not self._senders and self._left != 0 and self._may_probe(gate))
         else:
             room = self._room()
         if room == 0:
@@ -144,6 +152,6 @@ class Pipeline:
             return
         locked = record(self._unrecorded)
         for attempt in set(self._unrecorded).difference(locked):
-            self.delivered[attempt.event.status] += 1
-            self._progress(attempt)
+            if attempt.is_recorded and attempt.answer:
+                self.delivered[attempt.event.status] += 1
         self._unrecorded = locked

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
+from django.dispatch import Signal
 
 from brevo_events import signals
 from brevo_events.choices import GateReason, Status
@@ -42,10 +43,12 @@ def record(attempts: list[Attempt]) -> list[Attempt]:
         )
         ended = recorded + [attempt for attempt, change in changes.items() if change.is_final]
         unfreed = free_followers(attempt.event.pk for attempt in ended)
+        turns = _turn_gate(verdicts)
     for attempt in mine:
         attempt.is_recorded = True
-    _turn_gate(verdicts)
     _announce(changes)
+    for turn in turns:
+        turn.send_robust(Gate, gate=Gate.load())
     return locked + [attempt for attempt in ended if attempt.event.pk in unfreed]
 
 
@@ -62,7 +65,8 @@ def _still_mine(attempts: list[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
         elif pk not in tokens and elsewhere.get(pk) == token:
             locked.append(attempt)
         else:
-            logger.warning("The answer to %s came after its lease had run out, and is dropped.", attempt.event)
+            what = "answer to" if attempt.answer else "lease of"
+            logger.warning("The %s %s came back after its lease had run out, and is dropped.", what, attempt.event)
     return mine, locked
 
 
@@ -100,21 +104,23 @@ def _storable(text: str, max_bytes: int) -> str:
     return text.replace("\0", "\ufffd").encode(errors="replace")[:max_bytes].decode(errors="ignore")
 
 
-def _turn_gate(verdicts: dict[Attempt, Verdict]) -> None:
-    """Close the gate at the first answer that asks for it, and open it at a probe's answer about its event."""
+def _turn_gate(verdicts: dict[Attempt, Verdict]) -> list[Signal]:
+    """Close the gate at the first answer that asks for it, open it at a probe's answer; return what to tell."""
+    turns = []
     for attempt, verdict in verdicts.items():
         gate, status = attempt.gate, attempt.answer.status if attempt.answer else None
         if verdict.closes:
             is_news = gate.close(verdict.closes, status, verdict.decision.delay) and not gate.is_closed
             if is_news:
                 logger.error("Sending is held back: %s (response code %s).", verdict.closes.label, status)
-                signals.gate_closed.send_robust(Gate, gate=Gate.load())
+                turns.append(signals.gate_closed)
         elif verdict.decision.is_about_event:
             if gate.open():
                 logger.info("Sending goes on.")
-                signals.gate_opened.send_robust(Gate, gate=Gate.load())
+                turns.append(signals.gate_opened)
         elif attempt.is_probe and attempt.answer:
             gate.close(GateReason(gate.reason), status)
+    return turns
 
 
 def _announce(changes: dict[Attempt, Change]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,9 +12,38 @@ from brevo_events.retry import Decision, Outcome, backoff, decide
 
 OUTAGE_CONTACTS = 3
 
-# The contacts whose events failed one after the other, with no answer about an event between them. Each process
-# counts for itself; the gate that it closes is everybody's. One contact alone may be a poison event in a quiet shop.
-_failing: set[str] = set()
+OUTAGE_WITHIN = 300  # seconds
+
+
+class _Streak:
+    """
+    The contacts whose events failed one after the other, with no answer about an event between them.
+
+    Each process counts for itself; the gate that it closes is everybody's. One
+    contact alone may be a poison event in a quiet shop. What failed before the
+    gate last turned, or long ago, shows nothing about now.
+    """
+
+    def __init__(self) -> None:
+        self._failed_at: dict[str, float] = {}
+        self._generation = 0
+
+    def add(self, contact: str, generation: int) -> bool:
+        """Return whether this failure makes it an outage."""
+        now = time.monotonic()
+        if generation != self._generation:
+            self.clear()
+        self._generation = generation
+        self._failed_at[contact] = now
+        self._failed_at = {name: at for name, at in self._failed_at.items() if now - at < OUTAGE_WITHIN}
+        return len(self._failed_at) >= OUTAGE_CONTACTS
+
+    def clear(self) -> None:
+        """Begin anew, after an answer about an event."""
+        self._failed_at = {}
+
+
+_failing = _Streak()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +90,8 @@ def _verdict(attempt: Attempt, is_counting: bool) -> Verdict:
     change = _change(attempt, decision, is_counting)
     if decision.is_about_event:
         _failing.clear()
-    elif change.counted:
-        _failing.add(attempt.event.contact)
-        if len(_failing) >= OUTAGE_CONTACTS:
-            return Verdict(decision, change, GateReason.OUTAGE)
+    elif change.counted and _failing.add(attempt.event.contact, attempt.gate.generation):
+        return Verdict(decision, change, GateReason.OUTAGE)
     return Verdict(decision, change, decision.gate_reason)
 
 

@@ -36,16 +36,17 @@ def current() -> Engine:
 
 
 def start(**kwargs: object) -> None:
-    """Start the engine at a request, as a receiver of ``request_started``; a wrong setting breaks no page."""
+    """Start the engine at a request, as a receiver of ``request_started``; what goes wrong breaks no page."""
     try:
         current().start()
-    except InvalidSetting as error:
-        logger.error("%s", error)  # noqa: TRY400 - the message says it all
+    except Exception:
+        logger.exception("The engine could not be started: events are kept until one is.")
 
 
-def nudge() -> None:
-    """Tell the engine that events have been committed."""
-    current().nudge()
+def nudge(*, in_background: bool = False) -> None:
+    """Tell the engine that events have been committed; ``in_background``, not one that would send here and now."""
+    if not (in_background and current().sends_in_request):
+        current().nudge()
 
 
 def _engine_class(name: str) -> type[Engine]:

@@ -9,6 +9,8 @@ class Engine:
     process of its own.
     """
 
+    sends_in_request = False  # whether nudge() returns only when the events are sent
+
     def start(self) -> None:
         """Get ready, at a request of a web process: something may be due that a dead process has left behind."""
 

@@ -15,6 +15,8 @@ LIMIT = 100  # events; a request must not be made to send what others left behin
 class InlineEngine(Engine):
     """Deliver in the caller's own thread, right after its commit: for tests, scripts and small sites."""
 
+    sends_in_request = True
+
     def nudge(self) -> None:
         try:
             deliver(limit=LIMIT)

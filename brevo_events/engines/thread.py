@@ -11,6 +11,7 @@ from django.db import Error, connections
 
 from brevo_events.delivery import seconds_until_due
 from brevo_events.engines.base import Engine
+from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import Gate
 from brevo_events.worker import Worker
 
@@ -65,15 +66,25 @@ class ThreadEngine(Engine):
         self._worker = None
 
     def _run(self) -> None:
-        worker = self._worker = Worker()
+        try:
+            worker = self._worker = Worker()
+        except InvalidSetting as error:
+            logger.error("%s", error)  # noqa: TRY400 - the message says it all
+            self._idle.set()
+            return
+        try:
+            self._deliver_until_stopped(worker)
+        finally:
+            worker.finish()
+            connections.close_all()
+
+    def _deliver_until_stopped(self, worker: Worker) -> None:
         while not worker.stopping.is_set():
             self._wake.clear()
             worker.drain()
             if not self._wake.is_set():
                 self._idle.set()
             self._sleep(self._nap(worker))
-        worker.finish()
-        connections.close_all()
 
     def _sleep(self, seconds: float) -> None:
         """Sleep until nudged, without a database connection where it takes long."""
@@ -88,7 +99,7 @@ class ThreadEngine(Engine):
             due, gate = seconds_until_due(), Gate.load()
         except Error:
             return LOOK_AGAIN
-        if due is None or gate.is_paused or worker.is_in_trouble:
+        if due is None or gate.is_paused or worker.lacks_setting:
             return longest
         # What is due and was not sent is held by somebody else, or has fallen due just now.
         return min(max(due or LOOK_AGAIN, gate.seconds_until_probe), longest)

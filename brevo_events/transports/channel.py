@@ -15,11 +15,12 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from brevo_events.conf import Secret
+from brevo_events.conf import Secret, is_loopback
 from brevo_events.transports.base import Answer
 
 ANSWER_LIMIT = 2000  # bytes of an answer that are kept
 READ_LIMIT = ANSWER_LIMIT + 500  # bytes that are read: a key that lies across the limit must be found whole
+HEADERS = {"accept": "application/json", "content-type": "application/json", "user-agent": "django-brevo-events"}
 KEPT_HEADERS = ("retry-after", "x-sib-ratelimit-reset")
 
 
@@ -36,9 +37,11 @@ class Route:
         self.timeout = (timeout, timeout)
         session = requests.Session()
         environment = session.merge_environment_settings(url, {}, stream=True, verify=None, cert=None)
-        self.proxies = environment["proxies"]
+        self.proxies = {} if is_loopback(url) else environment["proxies"]
         self.tls = _tls_context(environment["verify"])
-        self._prototype = requests.Request("POST", url, headers=self._headers(), data="{}").prepare()
+        self._prototype = requests.Request("POST", url, headers=HEADERS, data="{}").prepare()
+        # Afterwards, since the frames of prepare() are shown where it fails.
+        self._prototype.headers["ma-key"] = key.reveal()
 
     def request(self, body: str) -> requests.PreparedRequest:
         """Return the request that carries one body."""
@@ -46,14 +49,6 @@ class Route:
         request.body = body.encode()
         request.headers["Content-Length"] = str(len(request.body))
         return request
-
-    def _headers(self) -> dict[str, str]:
-        return {
-            "accept": "application/json",
-            "content-type": "application/json",
-            "ma-key": self.key.reveal(),
-            "user-agent": "django-brevo-events",
-        }
 
 
 class Channel:

@@ -5,6 +5,8 @@ import time
 from collections import deque
 from functools import lru_cache
 
+import requests
+
 from brevo_events.conf import Secret, is_loopback, is_testing, settings
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.transports.base import Answer, Transport
@@ -38,7 +40,12 @@ class HttpTransport(Transport):
             )
         if not (key := settings.ma_key()):
             raise InvalidSetting("BREVO_EVENTS['MA_KEY'] is not set: events are kept, and go out once it is.")
-        return _shared(settings.URL, key, settings.TIMEOUT, settings.attempt_deadline, os.getpid())
+        try:
+            return _shared(settings.URL, key, settings.TIMEOUT, settings.attempt_deadline, os.getpid())
+        except (OSError, requests.RequestException) as error:
+            problem = f"{type(error).__name__}: {error}"
+        # Outside the except clause, so that nothing of requests is its context.
+        raise InvalidSetting(f"Nothing can be sent to BREVO_EVENTS['URL'] {settings.URL!r} ({problem}).")
 
     def send(self, body: str) -> Answer:
         channel = self._take_channel()

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils.translation import gettext as _
 
 from brevo_events.management.arguments import positive
-from brevo_events.stats import Summary, summarise
+from brevo_events.stats import COUNT_LIMIT, Summary, summarise
 
 HELD_BACK, TOO_OLD, TOO_MANY_FAILED = 2, 3, 4
 
@@ -23,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text", help="json is for programs.")
         parser.add_argument("--max-age", type=positive, metavar="S", help="Seconds that an event may be due.")
         parser.add_argument(
-            "--max-failed", type=int, metavar="N", help="Failed events that are tolerated, below 10,000."
+            "--max-failed", type=tolerable, metavar="N", help="Failed events that are tolerated, below 10,000."
         )
 
     def handle(self, *args: Any, max_age: int | None, max_failed: int | None, **options: Any) -> None:
@@ -38,6 +39,13 @@ class Command(BaseCommand):
         if code:
             self.stderr.write(sentence)
             sys.exit(code)
+
+
+def tolerable(value: str) -> int:
+    """Return a whole number below the limit of the count; for ``type=`` of an argument."""
+    if not value.isdecimal() or int(value) >= COUNT_LIMIT:
+        raise ArgumentTypeError(f"{value!r} is not a whole number from 0 to {COUNT_LIMIT - 1}.")
+    return int(value)
 
 
 def _figures(summary: Summary) -> dict[str, Any]:
