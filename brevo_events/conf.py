@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import environ
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from brevo_events.exceptions import InvalidSetting
 
@@ -217,6 +218,19 @@ class Settings:
         if key not in self._given:
             self._given[key] = configured()[key] if key in configured() else _from_environment(key, kind)
         return self._given[key]
+
+    def class_named(self, key: str, short_names: Mapping[str, str], base: type[T]) -> type[T]:
+        """Return the class that a setting names, shortly or by its dotted path; raises ``InvalidSetting``."""
+        name = getattr(self, key)
+        try:
+            found = import_string(short_names.get(name, name))
+        except (ImportError, TypeError, ValueError) as error:
+            raise InvalidSetting(
+                f"BREVO_EVENTS[{key!r}] is {name!r}: use {', '.join(short_names)} or the dotted path of a class."
+            ) from error
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise InvalidSetting(f"BREVO_EVENTS[{key!r}] is {name!r}, which is no subclass of {base.__name__}.")
+        return found
 
     def forget(self) -> None:
         """Look everything up again at the next use."""

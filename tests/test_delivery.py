@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.db.models import F
 
 from brevo_events import Event, track, track_many
@@ -21,6 +21,7 @@ from brevo_events.signals import event_failed, event_sent, gate_closed, gate_ope
 from brevo_events.testing import FakeBrevo, Reply
 from brevo_events.transports import Transport
 from tests.conftest import KEY
+from tests.rows import held_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,28 +107,13 @@ class ClaimTests:
             claim(1)
 
     def test_never_waits_for_a_user_who_holds_a_row(self):
-        if not connection.features.has_select_for_update:
-            pytest.skip("SQLite has no row locks")
         held, other = track_for("ada@example.com", "bob@example.com")
 
-        def elsewhere():
-            with transaction.atomic():
-                OutboxEvent.objects.filter(pk=held.pk).update(reason="")
-                holding.set()
-                assert done.wait(10)
-            connections.close_all()
+        with held_elsewhere(held):
+            began = time.monotonic()
+            claimed = claim(10)
+            took = time.monotonic() - began
 
-        holding, done = threading.Event(), threading.Event()
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        assert holding.wait(10)
-        began = time.monotonic()
-
-        claimed = claim(10)
-
-        took = time.monotonic() - began
-        done.set()
-        thread.join()
         assert claimed == [other]
         assert took < 1
         assert claim(10) == [held]
@@ -235,26 +221,11 @@ class OrderTests:
         assert claim(10) == [second]
 
     def test_looks_again_soon_where_the_one_ahead_is_held_by_somebody(self):
-        if not connection.features.has_select_for_update:
-            pytest.skip("SQLite has no row locks")
         first, second = track_for("ada@example.com", "ada@example.com")
-        holding, done = threading.Event(), threading.Event()
 
-        def elsewhere():
-            with transaction.atomic():
-                OutboxEvent.objects.filter(pk=first.pk).update(reason="")
-                holding.set()
-                assert done.wait(10)
-            connections.close_all()
+        with held_elsewhere(first):
+            claimed = claim(10)
 
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        assert holding.wait(10)
-
-        claimed = claim(10)
-
-        done.set()
-        thread.join()
         assert claimed == []
         assert not fresh(second).parked
         assert seconds_until(fresh(second).due_at) < 2
@@ -327,55 +298,25 @@ class RecordTests:
         assert not SendAttempt.objects.exists()
 
     def test_keeps_in_mind_what_somebody_else_has_locked(self):
-        if not connection.features.has_select_for_update:
-            pytest.skip("SQLite has no row locks")
         held, _free = track_for("ada@example.com", "bob@example.com")
         attempts = [answered(event) for event in claim(2)]
-        holding, done = threading.Event(), threading.Event()
 
-        def elsewhere():
-            with transaction.atomic():
-                OutboxEvent.objects.filter(pk=held.pk).update(reason="")
-                holding.set()
-                assert done.wait(10)
-            connections.close_all()
+        with held_elsewhere(held):
+            left = record(attempts)
 
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        assert holding.wait(10)
-
-        left = record(attempts)
-
-        done.set()
-        thread.join()
         assert [attempt.event for attempt in left] == [held]
         assert SendAttempt.objects.count() == 1
         assert record(left) == []
         assert fresh(held).status == Status.SENT
 
     def test_frees_later_a_follower_that_somebody_else_has_locked(self):
-        if not connection.features.has_select_for_update:
-            pytest.skip("SQLite has no row locks")
         _first, second = track_for("ada@example.com", "ada@example.com")
         attempts = [answered(event) for event in claim(10)]
         assert claim(10) == []
-        holding, done = threading.Event(), threading.Event()
 
-        def elsewhere():
-            with transaction.atomic():
-                OutboxEvent.objects.filter(pk=second.pk).update(reason="")
-                holding.set()
-                assert done.wait(10)
-            connections.close_all()
+        with held_elsewhere(second):
+            left = record(attempts)
 
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        assert holding.wait(10)
-
-        left = record(attempts)
-
-        done.set()
-        thread.join()
         assert left == attempts
         assert record(left) == []
         assert SendAttempt.objects.count() == 1

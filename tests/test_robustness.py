@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import pytest
 from django.core.management import call_command
 from django.core.signals import request_started
-from django.db import DatabaseError, InternalError, connection, connections, transaction
+from django.db import DatabaseError, InternalError, transaction
 
 from brevo_events import Event, engines, track, track_many, transports
 from brevo_events.choices import GateReason, Status
@@ -22,6 +21,7 @@ from brevo_events.models import Gate, OutboxEvent
 from brevo_events.signals import event_captured, event_sent
 from brevo_events.testing import Reply
 from brevo_events.worker import Worker
+from tests.rows import held_elsewhere
 from tests.shop.models import Cart
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,33 +37,6 @@ def _in_production(monkeypatch, settings):
     settings.DEBUG = False
     for module in ("conf", "tracking"):
         monkeypatch.setattr(f"brevo_events.{module}.is_testing", lambda: False)
-
-
-@pytest.fixture
-def held():
-    """Hold the row of an event in another transaction, until the test ends or says so."""
-    if not connection.features.has_select_for_update:
-        pytest.skip("SQLite has no row locks")
-    done, threads = threading.Event(), []
-
-    def hold(event):
-        holding = threading.Event()
-
-        def elsewhere():
-            with transaction.atomic():
-                OutboxEvent.objects.filter(pk=event.pk).update(reason="")
-                holding.set()
-                done.wait(20)
-            connections.close_all()
-
-        threads.append(threading.Thread(target=elsewhere))
-        threads[-1].start()
-        assert holding.wait(10)
-
-    yield hold
-    done.set()
-    for thread in threads:
-        thread.join()
 
 
 class RequestTests:
@@ -167,19 +140,19 @@ class WorkerTests:
         assert engine._nap(worker) == LOOK_AGAIN
         worker.finish()
 
-    def test_a_row_that_somebody_holds_does_not_hold_up_its_end(self, fake_brevo, held, monkeypatch):
+    def test_a_row_that_somebody_holds_does_not_hold_up_its_end(self, fake_brevo, monkeypatch):
         monkeypatch.setattr("brevo_events.delivery.pipeline.PATIENCE", 0.3)
         fake_brevo.always(Reply(204, delay=0.5))
         event = track("a", "a@example.com")
         pipeline = Pipeline()
         pipeline.step()
-        held(event)
-        began = time.monotonic()
-
-        pipeline.finish()
+        with held_elsewhere(event):
+            began = time.monotonic()
+            pipeline.finish()
+            took = time.monotonic() - began
 
         pipeline.close()
-        assert time.monotonic() - began < 3
+        assert took < 3
 
 
 class PipelineTests:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 
-from django.utils.module_loading import import_string
-
 from brevo_events.conf import settings
 from brevo_events.engines.base import Engine
-from brevo_events.exceptions import InvalidSetting
 
 __all__ = ["ENGINES", "Engine", "current", "nudge", "start"]
 
@@ -31,7 +28,7 @@ def current() -> Engine:
     if name not in _engines:
         with _making:
             if name not in _engines:
-                _engines[name] = _engine_class(name)()
+                _engines[name] = settings.class_named("ENGINE", ENGINES, Engine)()
     return _engines[name]
 
 
@@ -47,15 +44,3 @@ def nudge(*, in_background: bool = False) -> None:
     """Tell the engine that events have been committed; ``in_background``, not one that would send here and now."""
     if not (in_background and current().sends_in_request):
         current().nudge()
-
-
-def _engine_class(name: str) -> type[Engine]:
-    try:
-        found = import_string(ENGINES.get(name, name))
-    except (ImportError, TypeError, ValueError) as error:
-        raise InvalidSetting(
-            f"BREVO_EVENTS['ENGINE'] is {name!r}: use {', '.join(ENGINES)} or the dotted path of a class."
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, Engine)):
-        raise InvalidSetting(f"BREVO_EVENTS['ENGINE'] is {name!r}, which is no subclass of Engine.")
-    return found

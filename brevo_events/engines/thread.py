@@ -117,4 +117,4 @@ def threads_are_off() -> bool:
     """Return whether this process is uWSGI's, without threads of Python."""
     uwsgi = sys.modules.get("uwsgi")
     options = getattr(uwsgi, "opt", {})
-    return uwsgi is not None and not any(name in options for name in ("enable-threads", "threads"))
+    return uwsgi is not None and not {"enable-threads", b"enable-threads", "threads", b"threads"} & set(options)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from django.utils.module_loading import import_string
-
 from brevo_events.conf import settings
-from brevo_events.exceptions import InvalidSetting
 from brevo_events.transports.base import Answer, Transport
 
 __all__ = ["TRANSPORTS", "Answer", "Transport", "current"]
@@ -24,13 +21,4 @@ def current() -> Transport:
 
 def transport_class() -> type[Transport]:
     """Return the class that ``TRANSPORT`` names; raises ``InvalidSetting``."""
-    name = settings.TRANSPORT
-    try:
-        found = import_string(TRANSPORTS.get(name, name))
-    except (ImportError, TypeError, ValueError) as error:
-        raise InvalidSetting(
-            f"BREVO_EVENTS['TRANSPORT'] is {name!r}: use {', '.join(TRANSPORTS)} or the dotted path of a class."
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, Transport)):
-        raise InvalidSetting(f"BREVO_EVENTS['TRANSPORT'] is {name!r}, which is no subclass of Transport.")
-    return found
+    return settings.class_named("TRANSPORT", TRANSPORTS, Transport)
