@@ -752,3 +752,35 @@ class InvariantTests:
         assert not OutboxEvent.objects.filter(parked=True).exists()
         assert not OutboxEvent.objects.filter(name="poison").exclude(attempts=3).exists()
         assert OutboxEvent.objects.filter(status=Status.SENT, attempts=F("attempts")).count() == 41
+
+    def test_hold_among_several_workers_where_a_missed_parking_would_last_an_hour(self, fake_brevo, monkeypatch):
+        monkeypatch.setattr("brevo_events.delivery.claims.PARKED_FOR", 3600)
+        events = [Event("a", f"{n % 20}@example.com", object_id=str(n)) for n in range(600)]
+        track_many(events)
+        errors = []
+
+        def work():
+            began = time.monotonic()
+            try:
+                while OutboxEvent.objects.unfinished().exists() and time.monotonic() - began < 40:
+                    deliver()
+                    time.sleep(0.1)
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                connections.close_all()
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert errors == []
+        assert OutboxEvent.objects.filter(status=Status.SENT).count() == 600
+        assert len(fake_brevo.requests) == 600
+        for contact in range(20):
+            line = [
+                r.json["eventdata"]["id"] for r in fake_brevo.requests if r.json["email"] == f"{contact}@example.com"
+            ]
+            assert line == sorted(line, key=int)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, connections
 
 from brevo_events import Event, track, track_many
 from brevo_events.choices import GateReason, Reason, Status
@@ -158,6 +159,28 @@ class PauseTests:
         call_command("send_brevo_events")
 
         assert "paused by an operator" in capsys.readouterr().err
+
+
+class ProbeTests:
+    def test_is_won_by_one_of_many_after_each_cool_down(self):
+        Gate.load().close(GateReason.ACCOUNT, 401)
+        Gate.objects.update(closed_until=in_seconds(-1))
+        seen = [Gate.load() for _ in range(6)]
+        won, start = [], threading.Barrier(6)
+
+        def try_to_win(gate):
+            start.wait(10)
+            won.append(gate.win_probe())
+            connections.close_all()
+
+        threads = [threading.Thread(target=try_to_win, args=[gate]) for gate in seen]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert sorted(won) == [False] * 5 + [True]
+        assert not Gate.load().is_probe_due
 
 
 class ThrottledTests:
