@@ -75,7 +75,7 @@ class Worker:
             self.lacks_setting = True
             return False
         except Error as error:
-            self._tell(f"The database does not answer, or is locked ({type(error).__name__}): it is asked again.")
+            self._tell(f"The database is asked again, after {_first_line(error)}")
             connections.close_all()
             return not self._pipeline.is_empty and not self.stopping.wait(DATABASE_PAUSE)
         self._trouble = ""
@@ -88,7 +88,7 @@ class Worker:
             self._pipeline.finish()
         except Error as error:
             # The leases run out by themselves, and others take over.
-            self._tell(f"The database does not answer ({type(error).__name__}): leases are left to run out.")
+            self._tell(f"Leases are left to run out, after {_first_line(error)}")
         finally:
             self._pipeline.close()
 
@@ -96,3 +96,8 @@ class Worker:
         if trouble != self._trouble:
             logger.error("%s", trouble)
         self._trouble = trouble
+
+
+def _first_line(error: Error) -> str:
+    # The lines after the first may hold values.
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

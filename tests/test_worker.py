@@ -107,7 +107,7 @@ class WorkerTests:
         Worker().run(max_runtime=2.5)
 
         assert OutboxEvent.objects.get().status == Status.SENT
-        assert caplog.text.count("The database does not answer") == 1
+        assert caplog.text.count("The database is asked again, after OperationalError: gone") == 1
 
     def test_records_later_what_came_back_while_the_database_was_away(self, fake_brevo, monkeypatch):
         monkeypatch.setattr("brevo_events.worker.DATABASE_PAUSE", 0.01)
@@ -249,6 +249,21 @@ class ThreadEngineTests:
 
         assert OutboxEvent.objects.get().status == Status.SENT
         assert not engine._thread.is_alive()
+
+    def test_a_process_that_ends_at_once_waits_for_a_thread_that_has_hardly_begun(self, engine, monkeypatch):
+        run = engine._run
+
+        def slowly():
+            time.sleep(0.5)
+            run()
+
+        monkeypatch.setattr(engine, "_run", slowly)
+        track("a", "a@example.com")
+        engine.nudge()
+
+        engine._at_exit()
+
+        assert OutboxEvent.objects.get().status == Status.SENT
 
     def test_a_process_that_ends_does_not_wait_for_long(self, engine, fake_brevo, settings, monkeypatch):
         monkeypatch.setattr("brevo_events.engines.thread.EXIT_PATIENCE", 0.2)

@@ -52,9 +52,10 @@ class ThreadEngine(Engine):
                 self._thread.start()
 
     def nudge(self) -> None:
-        self._idle.clear()
         self.start()
-        self._wake.set()
+        with self._lock:
+            self._idle.clear()
+            self._wake.set()
 
     def _forget(self) -> None:
         """Begin anew: after a fork, the thread is gone, and a lock may be held by nobody."""
@@ -82,8 +83,9 @@ class ThreadEngine(Engine):
         while not worker.stopping.is_set():
             self._wake.clear()
             worker.drain()
-            if not self._wake.is_set():
-                self._idle.set()
+            with self._lock:
+                if not self._wake.is_set():
+                    self._idle.set()
             self._sleep(self._nap(worker))
 
     def _sleep(self, seconds: float) -> None:
@@ -105,10 +107,12 @@ class ThreadEngine(Engine):
         return min(max(due or LOOK_AGAIN, gate.seconds_until_probe), longest)
 
     def _at_exit(self) -> None:
-        if self._thread is None or not self._thread.is_alive() or self._worker is None:
+        if self._thread is None or not self._thread.is_alive():
             return
+        # Before the worker is asked for: the thread may have begun just now, and not have made it yet.
         self._idle.wait(EXIT_PATIENCE)
-        self._worker.stop()
+        if self._worker is not None:
+            self._worker.stop()
         self._wake.set()
         self._thread.join(1.0)
 
