@@ -86,7 +86,9 @@ class ThreadEngine(Engine):
             with self._lock:
                 if not self._wake.is_set():
                     self._idle.set()
-            self._sleep(self._nap(worker))
+            # The nudge that came with a stop may have been cleared above.
+            if not worker.stopping.is_set():
+                self._sleep(self._nap(worker))
 
     def _sleep(self, seconds: float) -> None:
         """Sleep until nudged, without a database connection where it takes long."""
