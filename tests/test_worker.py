@@ -280,11 +280,12 @@ class ThreadEngineTests:
 
     def test_begins_anew_after_a_fork(self, engine):
         engine.start()
-        engine._lock.acquire()
-
+        wait_until(lambda: engine._worker is not None)
         engine._worker.stop()
         engine._wake.set()
         engine._thread.join(10)
+        engine._lock.acquire()
+
         engine._forget()
 
         engine.start()
