@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -168,6 +169,21 @@ class PipelineTests:
         made = len(fake_brevo.requests)
         time.sleep(0.5)
         assert len(fake_brevo.requests) <= made + 2
+
+    def test_sends_by_itself_where_no_thread_can_be_had(self, fake_brevo, monkeypatch):
+        track_many([Event("a", f"{n}@example.com") for n in range(5)])
+        begin = threading.Thread.start
+
+        def refuse(thread):
+            if thread.name.startswith("brevo-events"):
+                raise RuntimeError("can't start new thread")
+            begin(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+
+        delivered = deliver()
+
+        assert delivered == {Status.SENT: 5}
 
     def test_turns_the_gate_together_with_what_it_records(self, fake_brevo, monkeypatch):
         told, close = [], Gate.close

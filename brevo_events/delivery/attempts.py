@@ -82,6 +82,8 @@ class Senders:
     def collect(self, timeout: float) -> list[Attempt]:
         """Return what has been answered, waiting some seconds for the first."""
         collected = []
+        if self._threads == 0:
+            self._send_here()
         try:
             collected.append(self._answered.get(timeout=timeout))
             while True:
@@ -110,8 +112,15 @@ class Senders:
             self._waiting.put(None)
 
     def _add_thread(self) -> None:
-        self._threads += 1
-        threading.Thread(target=self._run, name="brevo-events-sender", daemon=True).start()
+        # None can be had at the system's limit, or while the interpreter shuts down: then the owner sends by itself.
+        with suppress(RuntimeError):
+            threading.Thread(target=self._run, name="brevo-events-sender", daemon=True).start()
+            self._threads += 1
+
+    def _send_here(self) -> None:
+        with suppress(Empty):
+            if attempt := self._waiting.get_nowait():
+                self._attempt(attempt)
 
     def _give_up_overdue(self) -> list[Attempt]:
         latest = time.monotonic() - self._deadline - GRACE
@@ -126,13 +135,18 @@ class Senders:
 
     def _run(self) -> None:
         while (attempt := self._next()) is not None:
-            # Without enough of the lease left, another worker could send the same event meanwhile.
-            if time.monotonic() + self._deadline + GRACE < attempt.leased_until:
-                answer = self._send(attempt)
-                if attempt.is_abandoned:
-                    return
-                attempt.answer = answer
-            self._answered.put(attempt)
+            self._attempt(attempt)
+            if attempt.is_abandoned:
+                return
+
+    def _attempt(self, attempt: Attempt) -> None:
+        # Without enough of the lease left, another worker could send the same event meanwhile.
+        if time.monotonic() + self._deadline + GRACE < attempt.leased_until:
+            answer = self._send(attempt)
+            if attempt.is_abandoned:
+                return
+            attempt.answer = answer
+        self._answered.put(attempt)
 
     def _next(self) -> Attempt | None:
         """Return what to send, or None to end the thread: told to, or with nothing to do for a while."""

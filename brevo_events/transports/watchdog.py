@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 TICK = 0.1  # seconds; by so much an attempt may overrun
@@ -41,13 +41,19 @@ class Watchdog:
         with self._lock:
             self._watched.add(channel)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="brevo-events-watchdog", daemon=True)
-                self._thread.start()
+                self._start()
         try:
             yield
         finally:
             with self._lock:
                 self._watched.discard(channel)
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="brevo-events-watchdog", daemon=True)
+        # Without one, at the system's limit or the interpreter's end, the timeouts of the socket remain.
+        with suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
 
     def _run(self) -> None:
         idle_since = time.monotonic()
