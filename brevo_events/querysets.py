@@ -48,6 +48,13 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         """Return what a worker has to look at now."""
         return self.filter(due_at__lte=UtcNow())
 
+    def seconds_until_first_due(self) -> float | None:
+        """Return how long until a worker has to look, below 0 since when it had to; None where nothing waits."""
+        waiting = self.exclude(due_at=None).order_by("due_at").annotate(read_at=UtcNow())
+        for due_at, read_at in waiting.values_list("due_at", "read_at")[:1]:
+            return (due_at - read_at).total_seconds()  # type: ignore[operator]
+        return None
+
     def of_contact(self, email: str) -> Self:
         """Return the events of one address, in whatever letter case it is written."""
         return self.filter(contact=contact_of(email))

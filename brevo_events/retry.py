@@ -41,6 +41,11 @@ class Answer:
     duration: float = 0.0
 
     @property
+    def is_taken(self) -> bool:
+        """Return whether Brevo has taken the event."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
     def code(self) -> str:
         """Return Brevo's own error code, or the kind of failure."""
         return self.error or brevo_error(self.body)[0]
@@ -73,7 +78,7 @@ class Decision:
 def decide(answer: Answer, *, attempts: int, max_attempts: int) -> Decision:
     """Return what becomes of an event; ``attempts`` were counted before this one."""
     status = answer.status
-    if status is not None and 200 <= status < 300:
+    if answer.is_taken:
         return Decision(Outcome.SENT)
     if status in ACCOUNT_FAULTS or (status is not None and 300 <= status < 400):
         return Decision(Outcome.HELD, gate_reason=GateReason.ACCOUNT)

@@ -6,7 +6,6 @@ from datetime import datetime
 from django.db.models import Count
 
 from brevo_events.choices import UNFINISHED, Status
-from brevo_events.columns import UtcNow
 from brevo_events.models import Gate, OutboxEvent
 
 COUNT_LIMIT = 10_000
@@ -45,14 +44,7 @@ def summarise() -> Summary:
         pending=waiting.get(Status.PENDING, 0),
         sending=waiting.get(Status.SENDING, 0),
         failed=failed,
-        oldest_due_seconds=_oldest_due_seconds(),
+        oldest_due_seconds=max(-(events.seconds_until_first_due() or 0.0), 0.0),
         last_sent_at=sent.values_list("finished_at", flat=True).first(),
         gate=Gate.load(),
     )
-
-
-def _oldest_due_seconds() -> float:
-    due = OutboxEvent.objects.on_primary().due().order_by("due_at").annotate(read_at=UtcNow())
-    for due_at, read_at in due.values_list("due_at", "read_at")[:1]:
-        return (read_at - due_at).total_seconds()  # type: ignore[operator]
-    return 0.0

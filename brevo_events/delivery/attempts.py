@@ -41,7 +41,7 @@ class Attempt:
     @property
     def is_taken(self) -> bool:
         """Return whether Brevo has taken the event."""
-        return self.answer is not None and self.answer.status is not None and 200 <= self.answer.status < 300
+        return self.answer is not None and self.answer.is_taken
 
     @property
     def is_probe(self) -> bool:

@@ -45,10 +45,8 @@ def claim(limit: int) -> list[OutboxEvent]:
 
 def seconds_until_due() -> float | None:
     """Return how long a worker may sleep before something is due, None where nothing waits at all."""
-    waiting = outbox().exclude(due_at=None).order_by("due_at").annotate(read_at=UtcNow())
-    for due_at, read_at in waiting.values_list("due_at", "read_at")[:1]:
-        return max((due_at - read_at).total_seconds(), 0.0)  # type: ignore[operator]
-    return None
+    seconds = outbox().seconds_until_first_due()
+    return None if seconds is None else max(seconds, 0.0)
 
 
 def free_followers(finished: Iterable[int]) -> set[int]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from brevo_events.choices import GateReason, Reason, Status
@@ -71,10 +70,9 @@ class Verdict:
     closes: GateReason | None = None
 
 
-def judge(attempts: Iterable[Attempt]) -> dict[Attempt, Verdict]:
+def judge(attempts: list[Attempt]) -> dict[Attempt, Verdict]:
     """Return the verdict on each answer, in their order: from an outage on, no attempt is counted."""
     verdicts = {}
-    attempts = list(attempts)
     is_counting = all(attempt.is_taken for attempt in attempts) or not Gate.load().is_closed
     for attempt in attempts:
         verdicts[attempt] = _verdict(attempt, is_counting)

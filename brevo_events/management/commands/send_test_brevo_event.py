@@ -30,6 +30,6 @@ class Command(BaseCommand):
         took = _("%d ms") % round(answer.duration * 1000)
         self.stdout.write(f"{answer.status or answer.error}  {answer.body}  ({took})")
         sentence = str(meaning(answer.status, answer.error))
-        if answer.status is None or not 200 <= answer.status < 300:
+        if not answer.is_taken:
             raise CommandError(sentence)
         self.stdout.write(self.style.SUCCESS(sentence))
