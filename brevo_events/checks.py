@@ -23,7 +23,15 @@ WHERE_KEY_IS = "It is in Brevo's menu Automation, in the JavaScript tracker: the
 
 def register() -> None:
     """Have Django run the checks."""
-    for check in (check_settings, check_key, check_transport, check_databases, check_senders, check_threads):
+    for check in (
+        check_settings,
+        check_key,
+        check_transport,
+        check_override,
+        check_databases,
+        check_senders,
+        check_threads,
+    ):
         checks.register(check)
 
 
@@ -37,7 +45,12 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     problems = [unknown_key(str(key), known) for key in given if key not in known]
     for key in settings.options():
         problems += _invalid(partial(getattr, settings, key), "E002", "Correct the value, or leave the key out.")
-    for load, hint in ((transports.transport_class, "TRANSPORT"), (engines.current, "ENGINE")):
+    loaded = (
+        (transports.transport_class, "TRANSPORT"),
+        (engines.current, "ENGINE"),
+        (settings.consent, "CONSENT"),
+    )
+    for load, hint in loaded:
         if not any(f"[{hint!r}]" in problem.msg for problem in problems):
             problems += _invalid(load, "E003", f"Correct the spelling of {hint}, or install what it names.")
     return problems
@@ -77,6 +90,15 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
         return []
     hint = "If this is not your production site, set TRANSPORT to 'console', or ENABLED to False."
     return [checks.Warning("DEBUG is on, and events go to a real Brevo account.", hint=hint, id="brevo_events.W002")]
+
+
+def check_override(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Warn that all events go out for one address."""
+    if not _setting_of("OVERRIDE_EMAIL"):
+        return []
+    hint = "That is right for staging. In production, leave OVERRIDE_EMAIL out."
+    message = "BREVO_EVENTS['OVERRIDE_EMAIL'] is on: every event goes out for that address instead of its contact's."
+    return [checks.Warning(message, hint=hint, id="brevo_events.W007")]
 
 
 def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
@@ -26,6 +28,8 @@ T = TypeVar("T")
 
 TRACK_EVENT_URL = "https://in-automate.brevo.com/api/v2/trackEvent"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+MAX_EXPIRES = 366 * 24 * 3600  # seconds
 
 _UNSET: Any = object()
 _FALSE = ("false", "off", "n", "no", "0")
@@ -85,15 +89,24 @@ class Option(Generic[T]):
     Describe one key: its type, its default, and what its value must satisfy.
 
     ``check`` returns what is wrong with a value, or an empty text. A callable
-    default is asked each time, since it depends on the surroundings.
+    default is asked each time, since it depends on the surroundings. ``kind``
+    is what a text of the environment becomes; with ``accepts``, a value in the
+    dict may also be of other types.
     """
 
     def __init__(
-        self, kind: type[T], default: T | Callable[[], T], check: Callable[[T], str] = lambda _value: ""
+        self,
+        kind: type[T],
+        default: T | Callable[[], T],
+        check: Callable[[Any], str] = lambda _value: "",
+        *,
+        accepts: tuple[Any, ...] = (),
     ) -> None:
         self.kind = kind
         self.default = default
         self.check = check
+        self.accepts = accepts or ((int, float) if kind is float else (kind,))
+        self.type_name = " or ".join(each.__name__ for each in accepts or (kind,))
 
     def __set_name__(self, owner: type[Settings], key: str) -> None:
         self.key = key
@@ -110,12 +123,13 @@ class Option(Generic[T]):
             return self.default() if callable(self.default) else self.default
         if problem := self._problem(value):
             raise InvalidSetting(f"BREVO_EVENTS[{self.key!r}] is {value!r}: it {problem}.")
-        return cast("T", float(value) if self.kind is float else value)
+        return cast("T", float(value) if self.kind is float and isinstance(value, int) else value)
 
     def _problem(self, value: Any) -> str:
-        accepted: Any = (int, float) if self.kind is float else self.kind
-        if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
-            return f"must be of type {self.kind.__name__}"
+        if value is None and self.default is None:
+            return ""
+        if not isinstance(value, self.accepts) or (isinstance(value, bool) and self.kind is not bool):
+            return f"must be of type {self.type_name}"
         return self.check(value)
 
 
@@ -139,6 +153,19 @@ def _safe_url(url: str) -> str:
     return "must begin with https:// (http:// is for loopback only, since the key travels with each request)"
 
 
+def _span_or_spans(value: Any) -> str:
+    spans = value.values() if isinstance(value, Mapping) else [value]
+    for span in spans:
+        seconds = span.total_seconds() if isinstance(span, timedelta) else span
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= MAX_EXPIRES:
+            return "must be seconds or a timedelta, from more than 0 to 366 days, or a dict of those by event name"
+    return ""
+
+
+def _address(value: str) -> str:
+    return "" if not value or re.fullmatch(r"[^@\s]+@[^@\s]+", value) else "must be one e-mail address"
+
+
 class Settings:
     """Give each setting as an attribute, typed and checked; ``InvalidSetting`` is raised where it is read."""
 
@@ -150,7 +177,12 @@ class Settings:
     CONCURRENCY = Option(int, 16, _between(1, 256))  # requests in flight in one process
     MAX_ATTEMPTS = Option(int, 12, _between(1, 100))
     RETRY_BACKOFF = Option(float, 30.0, _between(0, 3600))  # seconds
+    EXPIRES: Option[Any] = Option(float, None, _span_or_spans, accepts=(int, float, timedelta, Mapping))
+    CONSENT: Option[Any] = Option(str, None, accepts=(str, Callable))  # (event: Event) -> bool, or its dotted path
     RAISE_ERRORS = Option(bool, lambda: bool(django_settings.DEBUG) or is_testing())
+    RETENTION_DAYS = Option(float, 30.0, _between(0, 36_500))
+    FAILED_RETENTION_DAYS = Option(float, 90.0, _between(0, 36_500))
+    OVERRIDE_EMAIL: Option[str | None] = Option(str, None, _address)
 
     def __init__(self) -> None:
         self._given: dict[str, Any] = {}
@@ -176,17 +208,35 @@ class Settings:
     @property
     def is_enabled(self) -> bool:
         """Return ENABLED; where that is wrong in production, it is logged, and events are kept."""
-        return self._without_breaking("ENABLED", True)
+        return bool(self._without_breaking("ENABLED", True))
 
     @property
     def raises_errors(self) -> bool:
         """Return RAISE_ERRORS; where that is wrong in production, it is logged, and nothing raises."""
-        return self._without_breaking("RAISE_ERRORS", False)
+        return bool(self._without_breaking("RAISE_ERRORS", False))
 
-    def _without_breaking(self, key: str, fallback: bool) -> bool:
-        # A checkout reads these two: a typing error in them must not end it.
+    def expires_after(self, name: str) -> float | None:
+        """Return the seconds after which events of a name expire by themselves, None where they do not."""
+        expires = self._without_breaking("EXPIRES", None)
+        span = expires.get(name) if isinstance(expires, Mapping) else expires
+        return span.total_seconds() if isinstance(span, timedelta) else span
+
+    def consent(self) -> Callable[[Any], Any] | None:
+        """Return the project's function that is asked for consent, if there is one; raises ``InvalidSetting``."""
+        if not isinstance(asked := self.CONSENT, str):
+            return cast("Callable[[Any], Any] | None", asked)
         try:
-            return bool(getattr(self, key))
+            found = import_string(asked)
+        except ImportError as error:
+            raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which cannot be imported.") from error
+        if not callable(found):
+            raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which is no function.")
+        return cast("Callable[[Any], Any]", found)
+
+    def _without_breaking(self, key: str, fallback: Any) -> Any:
+        # A checkout reads these: a typing error in them must not end it.
+        try:
+            return getattr(self, key)
         except InvalidSetting as error:
             if is_debug() or is_testing():
                 raise

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from hashlib import sha256
 from typing import Any
@@ -20,6 +22,8 @@ MAX_NAME_LENGTH = 255
 MAX_BODY_BYTES = 50_000
 MAX_EMAIL_LENGTH = 254
 MAX_OBJECT_ID_LENGTH = 255
+MAX_KEY_LENGTH = 255
+MAX_SPAN = 366 * 24 * 3600  # seconds, for delay and expires
 RESERVED_PROPERTIES = ("email", "event")
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
@@ -34,6 +38,15 @@ class Event:
     ``data`` and ``properties`` are copied and encoded here, so that a later
     change of the caller's dicts changes nothing. Raises ``InvalidEvent`` with
     the path of the value, as in ``data.items[2].price``.
+
+    ``coalesce``: of several that wait with the same name, contact and object,
+    only the newest goes out, when the first of them falls due. ``delay``:
+    seconds or a timedelta before the event becomes due, kept in seconds.
+    ``supersedes``: names of events of the same contact and object that are
+    cancelled if they still wait. ``expires``: seconds or a timedelta from the
+    capture, after which the event must not go out any more, kept in seconds.
+    ``idempotency_key``: a second capture with the same key, of whatever event,
+    keeps nothing.
     """
 
     name: str
@@ -41,6 +54,11 @@ class Event:
     object_id: str | None = None
     data: Mapping[str, Any] | None = None
     properties: Mapping[str, Any] | None = None
+    coalesce: bool = False
+    delay: float | None = None
+    supersedes: tuple[str, ...] = ()
+    expires: float | None = None
+    idempotency_key: str | None = None
 
     def __init__(
         self,
@@ -50,6 +68,11 @@ class Event:
         object_id: str | None = None,
         data: Mapping[str, Any] | None = None,
         properties: Mapping[str, Any] | None = None,
+        coalesce: bool = False,
+        delay: float | timedelta | None = None,
+        supersedes: Iterable[str] = (),
+        expires: float | timedelta | None = None,
+        idempotency_key: str | None = None,
     ) -> None:
         put = object.__setattr__
         put(self, "name", _short_text(name, "name", MAX_NAME_LENGTH))
@@ -61,6 +84,15 @@ class Event:
             if self.properties and key in self.properties:
                 raise InvalidEvent(f"properties.{key} is a name that Brevo keeps for itself: choose another.")
         put(self, "_json", _serialise(self.body()))
+        if not isinstance(coalesce, bool):
+            raise InvalidEvent(f"coalesce must be True or False, not {coalesce!r}.")
+        put(self, "coalesce", coalesce)
+        put(self, "delay", _seconds(delay, "delay"))
+        put(self, "supersedes", _names(supersedes) if supersedes != () else ())
+        put(self, "expires", _seconds(expires, "expires"))
+        put(self, "idempotency_key", _key(idempotency_key))
+        if self.expires is not None and self.expires <= (self.delay or 0):
+            raise InvalidEvent("expires must be longer than delay: the event could never go out.")
 
     def __hash__(self) -> int:
         return hash(self.json())
@@ -72,6 +104,13 @@ class Event:
     def contact(self) -> str:
         """Return the key by which contacts are compared, a hash."""
         return contact_of(self.email)
+
+    @property
+    def coalesce_key(self) -> str | None:
+        """Return the key by which events coalesce, a hash, or None where this one does not."""
+        if not self.coalesce:
+            return None
+        return sha256("\0".join([self.name, self.contact, self.object_id or ""]).encode()).hexdigest()
 
     def body(self) -> dict[str, Any]:
         """Return the request body as a dict; parts that are absent are left out."""
@@ -106,6 +145,16 @@ def contact_of(email: str) -> str:
     return sha256(f"{local}@{domain}".encode(errors="replace")).hexdigest()
 
 
+def hash_of(key: str) -> str:
+    """Return what is stored of an idempotency key."""
+    return sha256(key.encode()).hexdigest()
+
+
+def readdressed(body: str, email: str) -> str:
+    """Return a request body, a JSON text, that is about another contact."""
+    return _to_json({**json.loads(body), "email": email})
+
+
 def _short_text(value: Any, path: str, max_length: int) -> str:
     if isinstance(value, Enum):
         value = value.value
@@ -137,6 +186,27 @@ def _mapping(value: Any, path: str) -> dict[str, Any] | None:
     if not isinstance(value, Mapping):
         raise InvalidEvent(f"{path} must be a dict, not {type(value).__name__}.")
     return encode(value, path)  # type: ignore[no-any-return]
+
+
+def _seconds(value: Any, path: str) -> float | None:
+    if value is None:
+        return None
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidEvent(f"{path} must be seconds or a timedelta, not {type(value).__name__}.")
+    if not math.isfinite(seconds) or not 0 <= seconds <= MAX_SPAN:
+        raise InvalidEvent(f"{path} must be from 0 seconds to 366 days, not {value}.")
+    return seconds
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidEvent('supersedes must be a tuple of names, as in ("cart_updated",).')
+    return tuple(_short_text(name, "a name in supersedes", MAX_NAME_LENGTH) for name in value)
+
+
+def _key(value: Any) -> str | None:
+    return None if value is None else _short_text(value, "idempotency_key", MAX_KEY_LENGTH)
 
 
 def _serialise(body: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from brevo_events.choices import UNFINISHED, GateReason, Reason, Status
 from brevo_events.columns import ExactCharField, ExactTextField, UtcNow, in_seconds
-from brevo_events.events import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_OBJECT_ID_LENGTH, Event
+from brevo_events.conf import settings
+from brevo_events.events import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_OBJECT_ID_LENGTH, Event, hash_of
 from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.retry import brevo_error
 
@@ -26,7 +27,8 @@ class OutboxEvent(models.Model):
     ``available_at`` is when it may first go out, ``due_at`` when a worker must
     look at it next: NULL only when nothing is left to do. ``parked`` marks an
     event that waits for an earlier one of its contact and has been moved out of
-    the workers' way; ``lease_token`` is set while somebody is sending it.
+    the workers' way; ``lease_token`` is set while somebody is sending it. What
+    a user has ended stays due until a worker has freed the events behind it.
     """
 
     name = ExactCharField(_("event"), max_length=MAX_NAME_LENGTH)
@@ -41,7 +43,10 @@ class OutboxEvent(models.Model):
     created_at = models.DateTimeField(_("captured"), db_default=UtcNow())
     available_at = models.DateTimeField(_("available"), db_default=UtcNow())
     due_at = models.DateTimeField(_("next attempt"), null=True, blank=True, db_default=UtcNow())
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    coalesce_key = models.CharField(max_length=64, null=True, blank=True, editable=False)
+    idempotency_key = models.CharField(max_length=64, null=True, blank=True, unique=True, editable=False)
     parked = models.BooleanField(default=False, editable=False)
     lease_token = models.CharField(max_length=32, null=True, blank=True, editable=False)
 
@@ -51,10 +56,16 @@ class OutboxEvent(models.Model):
         verbose_name = _("event")
         verbose_name_plural = _("events")
         default_permissions = ("view",)
-        permissions = [("resend_outboxevent", "Can resend events")]
+        permissions = [
+            ("resend_outboxevent", "Can resend events"),
+            ("cancel_outboxevent", "Can cancel events"),
+            ("erase_contact", "Can erase contacts"),
+            ("view_contact_data", "Can view addresses and what was sent"),
+        ]
         indexes = [
             models.Index(fields=["due_at", "id"], name="brevo_events_due"),
             models.Index(fields=["contact", "status", "id"], name="brevo_events_contact"),
+            models.Index(fields=["coalesce_key", "status", "id"], name="brevo_events_coalesce"),
             models.Index(fields=["object_id", "contact", "id"], name="brevo_events_object"),
             models.Index(fields=["status", "finished_at"], name="brevo_events_status"),
         ]
@@ -64,15 +75,40 @@ class OutboxEvent(models.Model):
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        """Return the unsaved row of an event."""
-        return cls(
+        """Return the unsaved row of an event, some of its moments for the database's clock to fill in."""
+        row = cls(
             name=event.name, email=event.email, contact=event.contact, object_id=event.object_id, body=event.json()
         )
+        if event.coalesce:
+            row.coalesce_key = event.coalesce_key
+        if event.idempotency_key is not None:
+            row.idempotency_key = hash_of(event.idempotency_key)
+        if event.delay:
+            row.available_at = row.due_at = in_seconds(event.delay)
+        expires = settings.expires_after(event.name) if event.expires is None else event.expires
+        if expires is not None:
+            row.expires_at = in_seconds(expires)
+        return row
+
+    def forget_expressions(self) -> None:
+        """Let the moments that the database has made of expressions be read when they are asked for."""
+        for name, value in list(vars(self).items()):
+            if hasattr(value, "resolve_expression"):
+                delattr(self, name)
+
+    def as_event(self) -> Event:
+        """Return what was captured, without the options that steer its way."""
+        return Event(self.name, self.email, object_id=self.object_id, data=self.data, properties=self.properties)
 
     @property
     def is_finished(self) -> bool:
         """Return whether nothing is left to do."""
         return self.status not in UNFINISHED
+
+    @property
+    def is_erased(self) -> bool:
+        """Return whether all that it held of its contact is gone."""
+        return not self.contact
 
     @property
     def data(self) -> dict[str, Any] | None:
@@ -83,6 +119,11 @@ class OutboxEvent(models.Model):
     def properties(self) -> dict[str, Any] | None:
         """Return the ``properties`` that the event was captured with."""
         return json.loads(self.body).get("properties")  # type: ignore[no-any-return]
+
+
+def outbox() -> OutboxEventQuerySet:
+    """Return all events, on the database that they are written to."""
+    return OutboxEvent.objects.on_primary()
 
 
 class SendAttempt(models.Model):

@@ -1,36 +1,48 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from django.db import models, router
+from django.db import connections, models, router
+from django.db.models.constants import OnConflict
+from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from brevo_events.choices import UNFINISHED, Status
+from brevo_events.choices import UNFINISHED, Reason, Status
 from brevo_events.columns import UtcNow
 from brevo_events.events import contact_of
 
 if TYPE_CHECKING:
-    from brevo_events.models import OutboxEvent  # noqa: F401 - the base class below names it
+    from brevo_events.models import OutboxEvent
 
 BATCH = 500
 
 SKIPPED_WAITING = _("still waiting or being sent")
+SKIPPED_SENDING = _("being sent")
+SKIPPED_FINISHED = _("already finished")
 SKIPPED_SENT = _("already sent")
 SKIPPED_OUTDATED = _("a newer event of the same contact and object exists")
+SKIPPED_EXPIRED = _("expired")
+SKIPPED_ERASED = _("erased with its contact")
 
 
 @dataclass(slots=True)
-class Resent:
-    """Hold the keys of the events that were made due again, and how many were skipped for which reason."""
+class Changed:
+    """Hold the keys of the events that were changed, and how many were skipped for which reason."""
 
     pks: list[int] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
 
-    def skip(self, reason: object) -> None:
-        """Count one event that stays as it is."""
-        self.skipped[str(reason)] = self.skipped.get(str(reason), 0) + 1
+    def skip(self, reason: object, count: int = 1) -> None:
+        """Count events that stay as they are."""
+        self.skipped[str(reason)] = self.skipped.get(str(reason), 0) + count
+
+    def add(self, other: Changed) -> None:
+        """Add what was done to others."""
+        self.pks += other.pks
+        for reason, count in other.skipped.items():
+            self.skip(reason, count)
 
 
 class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
@@ -59,43 +71,152 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         """Return the events of one address, in whatever letter case it is written."""
         return self.filter(contact=contact_of(email))
 
-    def resend(self, *, include_sent: bool = False, include_outdated: bool = False, dry_run: bool = False) -> Resent:
+    def insert_unless_seen(self, row: OutboxEvent) -> bool:
+        """
+        Insert one row, and return False where its idempotency key is there already.
+
+        In one statement, since an error would break a transaction on PostgreSQL,
+        and a savepoint costs more than the INSERT. The moments that the
+        database's clock gives are read when they are asked for.
+        """
+        fields = [column for column in self.model._meta.concrete_fields if not column.primary_key]
+        key: Any = self.model._meta.pk
+        inserted: Any = self._insert(  # type: ignore[attr-defined]
+            [row], fields=fields, returning_fields=[key], using=self.db, on_conflict=OnConflict.IGNORE
+        )
+        if not inserted or not inserted[0] or not inserted[0][0]:
+            return False
+        row.pk = inserted[0][0]
+        row._state.adding, row._state.db = False, self.db
+        row.forget_expressions()
+        return True
+
+    def supersede(self, row: OutboxEvent, names: Iterable[str]) -> None:
+        """End what waits of the same contact and object as a row, was captured before it and has one of these names."""
+        older = self.filter(contact=row.contact, object_id=row.object_id, status=Status.PENDING, pk__lt=row.pk)
+        older = older.filter(name__in=list(names))
+        if connections[self.db].vendor == "mysql":
+            older = self.with_status([Status.PENDING], list(older.values_list("pk", flat=True)))
+        older.update(**cancelled(Reason.SUPERSEDED))
+
+    def cancel(self, *, dry_run: bool = False) -> Changed:
+        """
+        End what is still pending; what is being sent goes on.
+
+        The next events of the same contacts are freed by a worker after the
+        caller's commit, so that the two cannot wait for each other.
+        """
+        result = Changed()
+        events = self.model.objects.on_primary()
+        for pks in in_batches(list(self.values_list("pk", flat=True))):
+            chosen = []
+            for pk, status in events.filter(pk__in=pks).values_list("pk", "status"):
+                if status == Status.PENDING:
+                    chosen.append(pk)
+                else:
+                    result.skip(SKIPPED_SENDING if status == Status.SENDING else SKIPPED_FINISHED)
+            if not dry_run and events.with_status([Status.PENDING], chosen).update(**cancelled(Reason.OPERATOR)) < len(
+                chosen
+            ):
+                # A worker was quicker with some of them.
+                wanted = len(chosen)
+                ended = events.filter(pk__in=chosen, status=Status.CANCELLED, reason=Reason.OPERATOR)
+                chosen = list(ended.values_list("pk", flat=True))
+                result.skip(SKIPPED_SENDING, wanted - len(chosen))
+            result.pks += chosen
+        return result
+
+    def resend(
+        self,
+        *,
+        include_sent: bool = False,
+        include_outdated: bool = False,
+        include_expired: bool = False,
+        dry_run: bool = False,
+    ) -> Changed:
         """
         Make finished events due again, from zero attempts; what was tried stays recorded.
 
         An event for which a newer one of the same contact and object exists is
-        skipped, since a stale cart would be sent after its order. The order of
-        a contact's events may change by a resend.
+        skipped, since a stale cart would be sent after its order; an expired
+        one too. What is resent no longer coalesces, and one that had expired
+        does not expire again. The order of a contact's events may change by it.
         """
-        result = Resent()
+        result = Changed()
         newer = self.model.objects.filter(
             contact=models.OuterRef("contact"), object_id=models.OuterRef("object_id"), pk__gt=models.OuterRef("pk")
         )
+        expired = models.Q(reason=Reason.EXPIRED) | models.Q(expires_at__lte=UtcNow())
         events = self.model.objects.on_primary()
         for pks in in_batches(list(self.values_list("pk", flat=True))):
             chosen = []
-            for pk, status, is_outdated in (
-                events.filter(pk__in=pks)
-                .annotate(is_outdated=models.Exists(newer))
-                .values_list("pk", "status", "is_outdated")
+            found = events.filter(pk__in=pks).annotate(is_outdated=models.Exists(newer), is_expired=_holds(expired))
+            for pk, status, contact, is_outdated, is_expired in found.values_list(
+                "pk", "status", "contact", "is_outdated", "is_expired"
             ):
-                if status in UNFINISHED:
-                    result.skip(SKIPPED_WAITING)
-                elif status == Status.SENT and not include_sent:
-                    result.skip(SKIPPED_SENT)
-                elif is_outdated and not include_outdated:
-                    result.skip(SKIPPED_OUTDATED)
-                else:
+                obstacles = {
+                    SKIPPED_WAITING: status in UNFINISHED,
+                    SKIPPED_ERASED: not contact,
+                    SKIPPED_SENT: status == Status.SENT and not include_sent,
+                    SKIPPED_OUTDATED: is_outdated and not include_outdated,
+                    SKIPPED_EXPIRED: is_expired and not include_expired,
+                }
+                obstacle = next((reason for reason, is_there in obstacles.items() if is_there), None)
+                if obstacle is None:
                     chosen.append(pk)
+                else:
+                    result.skip(obstacle)
             result.pks += chosen
             if not dry_run:
                 events.filter(pk__in=chosen).exclude(status__in=UNFINISHED).update(
-                    status=Status.PENDING, reason="", attempts=0, parked=False, due_at=UtcNow(), finished_at=None
+                    status=Status.PENDING,
+                    reason="",
+                    attempts=0,
+                    parked=False,
+                    due_at=UtcNow(),
+                    expires_at=models.Case(models.When(expired, then=None), default=models.F("expires_at")),
+                    finished_at=None,
+                    coalesce_key=None,
                 )
         return result
+
+    def with_status(self, statuses: Iterable[str], pks: list[int]) -> Self:
+        """Return those of some events that are in one of these statuses, for an UPDATE that finds them by key."""
+        # Lower() keeps MariaDB from finding them by the index of the status: then it deadlocks with workers.
+        return self.filter(pk__in=pks).alias(state=Lower("status")).filter(state__in=list(statuses))
+
+    def lock_free(self) -> Self:
+        """Lock what nobody else holds, without waiting; SQLite has no such locks and needs none."""
+        features = connections[self.db].features
+        if not features.has_select_for_update:
+            return self
+        return self.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+
+    def begin_writing(self) -> None:
+        """Begin a transaction with a write, where that is what locks."""
+        # SQLite gives up at once when a transaction that has read wants to write: so it writes first.
+        if not connections[self.db].features.has_select_for_update:
+            self.model.objects.using(self.db).filter(pk=0).update(parked=False)
 
 
 def in_batches(pks: list[int]) -> Iterator[list[int]]:
     """Cut keys into lists that every database takes in one statement, and that lock few rows at a time."""
     for start in range(0, len(pks), BATCH):
         yield pks[start : start + BATCH]
+
+
+def cancelled(reason: Reason) -> dict[str, Any]:
+    """Return the columns of an event that a user ends."""
+    # Due, for a worker to free what waits behind it: in the user's transaction that could deadlock.
+    return {
+        "status": Status.CANCELLED,
+        "reason": reason,
+        "parked": False,
+        "lease_token": None,
+        "due_at": UtcNow(),
+        "finished_at": UtcNow(),
+    }
+
+
+def _holds(condition: models.Q) -> models.Case:
+    return models.Case(models.When(condition, then=True), default=False, output_field=models.BooleanField())

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 from django.db import Error as DatabaseError
 from django.db import router, transaction
 from django.dispatch import Signal
 
-from brevo_events import engines, signals
-from brevo_events.conf import is_testing, settings
+from brevo_events import consent, engines, signals
+from brevo_events.choices import Status
+from brevo_events.conf import is_debug, is_testing, settings
 from brevo_events.events import Event
-from brevo_events.exceptions import InvalidEvent
+from brevo_events.exceptions import InvalidEvent, InvalidSetting
 from brevo_events.models import OutboxEvent
 
 logger = logging.getLogger(__name__)
@@ -26,23 +29,42 @@ def track(
     object_id: str | None = None,
     data: Mapping[str, Any] | None = None,
     properties: Mapping[str, Any] | None = None,
+    coalesce: bool = False,
+    delay: float | timedelta | None = None,
+    supersedes: Iterable[str] = (),
+    expires: float | timedelta | None = None,
+    idempotency_key: str | None = None,
 ) -> OutboxEvent | None:
     """
     Capture one event in the caller's transaction: it goes out after the commit, and never after a rollback.
 
-    An ``Event`` may be given instead, and then nothing else. Returns None where
-    nothing was kept: sending is not enabled, or the event is invalid while
-    ``RAISE_ERRORS`` is off. Raises ``InvalidEvent`` else. Database errors always
-    propagate. From async code: ``sync_to_async(track)``.
+    The options are those of ``Event``. An ``Event`` may be given instead, and
+    then nothing else. Returns None where nothing was kept: sending is not
+    enabled, the contact does not consent, the idempotency key was seen before,
+    or the event is invalid while ``RAISE_ERRORS`` is off. Raises
+    ``InvalidEvent`` else. Database errors always propagate. From async code:
+    ``sync_to_async(track)``.
     """
+    options = {
+        "object_id": object_id,
+        "data": data,
+        "properties": properties,
+        "coalesce": coalesce,
+        "delay": delay,
+        "supersedes": supersedes,
+        "expires": expires,
+        "idempotency_key": idempotency_key,
+    }
     if isinstance(name, Event):
-        if any(argument is not None for argument in (email, object_id, data, properties)):
+        if email is not None or any(
+            value is not None and value is not False and value != () for value in options.values()
+        ):
             raise TypeError("track() takes an Event and nothing else, or a name and an e-mail address.")
         return _first(capture([name]))
     if not settings.is_enabled:
         return None
     try:
-        event = Event(name, email, object_id=object_id, data=data, properties=properties)  # type: ignore[arg-type]
+        event = Event(name, email, **options)  # type: ignore[arg-type]
     except InvalidEvent as error:
         reject(error, None)
         return None
@@ -54,9 +76,27 @@ def track_many(events: Iterable[Event]) -> list[OutboxEvent]:
     return capture(list(events))
 
 
+def cancel(email: str, *, name: str | None = None, object_id: str | None = None) -> int:
+    """
+    Cancel what is still pending of a contact, in the caller's transaction, and return how many.
+
+    Only events of that name and object where they are given. What is being
+    sent at this moment goes on.
+    """
+    waiting = OutboxEvent.objects.on_primary().of_contact(email).filter(status=Status.PENDING)
+    if name is not None:
+        waiting = waiting.filter(name=name)
+    if object_id is not None:
+        waiting = waiting.filter(object_id=object_id)
+    count = len(waiting.cancel().pks)
+    if count:
+        _nudge_after_commit(waiting.db)
+    return count
+
+
 def capture(events: list[Event], *, changed_on: str | None = None) -> list[OutboxEvent]:
     """
-    Write events into the outbox, in one statement.
+    Write events into the outbox, in few statements; return those that were kept.
 
     ``changed_on`` is the database alias on which a model changed. Where the
     outbox lives on another one, the two cannot share a transaction: then the
@@ -65,7 +105,10 @@ def capture(events: list[Event], *, changed_on: str | None = None) -> list[Outbo
     for event in events:
         if not isinstance(event, Event):
             raise TypeError(f"Expected an Event, not {type(event).__name__}.")
-    if not events or not settings.is_enabled:
+    if not settings.is_enabled:
+        return []
+    events = [event for event in events if _has_consent(event)]
+    if not events:
         return []
     using = router.db_for_write(OutboxEvent)
     if changed_on not in (None, using) and transaction.get_connection(changed_on).in_atomic_block:
@@ -82,17 +125,59 @@ def reject(error: Exception, sender: Any) -> None:
     _tell(signals.event_rejected, sender, error=error)
 
 
+def _has_consent(event: Event) -> bool:
+    try:
+        return consent.is_given(event)
+    except InvalidSetting as error:
+        if is_debug() or is_testing():
+            raise
+        # It is asked again before sending, and until it can be, nothing is sent.
+        logger.error("%s", error)  # noqa: TRY400 - the message says it all
+        return True
+
+
 def _insert(events: list[Event], using: str) -> list[OutboxEvent]:
+    rows = []
+    # Side by side, so that the order of the rows is that of the events.
+    for has_key, together in groupby(events, lambda event: event.idempotency_key is not None):
+        rows += (_insert_unless_seen if has_key else _insert_all)(list(together), using)
+    for row in rows:
+        _tell(signals.event_captured, OutboxEvent, event=row)
+    if rows:
+        _nudge_after_commit(using)
+    return rows
+
+
+def _insert_all(events: list[Event], using: str) -> list[OutboxEvent]:
     rows = [OutboxEvent.of(event) for event in events]
     if len(rows) == 1:
         rows[0].save(using=using, force_insert=True)
     else:
         OutboxEvent.objects.using(using).bulk_create(rows, batch_size=BATCH)
-    for row in rows:
-        _tell(signals.event_captured, OutboxEvent, event=row)
+    for event, row in zip(events, rows, strict=True):
+        row.forget_expressions()
+        _supersede(event, row, using)
+    return rows
+
+
+def _insert_unless_seen(events: list[Event], using: str) -> list[OutboxEvent]:
+    rows = []
+    for event in events:
+        row = OutboxEvent.of(event)
+        if OutboxEvent.objects.using(using).insert_unless_seen(row):
+            _supersede(event, row, using)
+            rows.append(row)
+    return rows
+
+
+def _supersede(event: Event, row: OutboxEvent, using: str) -> None:
+    if event.supersedes:
+        OutboxEvent.objects.using(using).supersede(row, event.supersedes)
+
+
+def _nudge_after_commit(using: str) -> None:
     # Robust, so that delivery cannot break the request that caused it; under test, errors are for seeing.
     transaction.on_commit(engines.nudge, using=using, robust=not is_testing())
-    return rows
 
 
 def _tell(signal: Signal, sender: Any, **told: Any) -> None:

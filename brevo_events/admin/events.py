@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 from brevo_events import engines
 from brevo_events.admin.filters import NameFilter, ResponseCodeFilter
 from brevo_events.models import OutboxEvent, SendAttempt
-from brevo_events.querysets import OutboxEventQuerySet, Resent, in_batches
+from brevo_events.querysets import Changed, OutboxEventQuerySet, in_batches
 from brevo_events.retry import meaning
 
 
@@ -120,7 +120,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         context["can_resend"] = bool(event and event.is_finished and self.has_resend_permission(request))
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _resend(self, request: HttpRequest, events: QuerySet[OutboxEvent], **included: bool) -> Resent:
+    def _resend(self, request: HttpRequest, events: QuerySet[OutboxEvent], **included: bool) -> Changed:
         resent = OutboxEvent.objects.filter(pk__in=events.values_list("pk", flat=True)).resend(**included)
         for pks in in_batches(resent.pks):
             changed = OutboxEvent.objects.on_primary().filter(pk__in=pks)
@@ -128,7 +128,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         engines.nudge(in_background=True)
         return resent
 
-    def _tell(self, request: HttpRequest, resent: Resent) -> None:
+    def _tell(self, request: HttpRequest, resent: Changed) -> None:
         if count := len(resent.pks):
             text = ngettext("%d event is due again.", "%d events are due again.", count) % count
             self.message_user(request, text, messages.SUCCESS)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from contextlib import suppress
@@ -25,17 +26,20 @@ class Attempt:
     """
     Follow one claimed event through its request.
 
-    ``gate`` is as it was before the claim; ``leased_until`` and ``began`` are of
-    the monotonic clock. ``answer`` stays None where no request was made.
+    ``gate`` is as it was before the claim; ``leased_until``, ``expires`` and
+    ``began`` are of the monotonic clock. ``answer`` stays None where no request
+    was made; ``is_refused`` where the contact does not consent.
     """
 
     event: OutboxEvent
     gate: Gate
     leased_until: float
     answer: Answer | None = None
+    expires: float = math.inf
     started_at: datetime = field(default_factory=timezone.now)
     began: float | None = None
     is_abandoned: bool = False
+    is_refused: bool = False
     is_recorded: bool = False
 
     @property
@@ -141,7 +145,8 @@ class Senders:
 
     def _attempt(self, attempt: Attempt) -> None:
         # Without enough of the lease left, another worker could send the same event meanwhile.
-        if time.monotonic() + self._deadline + GRACE < attempt.leased_until:
+        now = time.monotonic()
+        if now + self._deadline + GRACE < attempt.leased_until and now < attempt.expires:
             answer = self._send(attempt)
             if attempt.is_abandoned:
                 return

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
 
-from brevo_events import transports
+from brevo_events import consent, transports
 from brevo_events.conf import settings
 from brevo_events.delivery.attempts import Attempt, Senders
-from brevo_events.delivery.claims import claim, lease_seconds, outbox
+from brevo_events.delivery.claims import claim, lease_seconds, seconds_left
 from brevo_events.delivery.records import record
-from brevo_events.exceptions import InvalidSetting
-from brevo_events.models import Gate
+from brevo_events.exceptions import InvalidEvent, InvalidSetting
+from brevo_events.models import Gate, OutboxEvent, outbox
+
+logger = logging.getLogger(__name__)
 
 TICK = 0.2  # seconds between two looks at the deadlines of what is in flight
 AHEAD = 20  # times CONCURRENCY, at most, that are claimed ahead of the threads
@@ -122,13 +125,30 @@ class Pipeline:
             return
         # Before the claim, so that nothing is claimed where nothing can be sent; again each time, since keys change.
         self._senders.transport = transports.current()
+        asks_consent = settings.consent() is not None
         began = time.monotonic()
-        events = claim(room)
-        self._has_filled = len(events) == room
-        for event in events:
-            self._senders.start(Attempt(event, gate, began + lease_seconds()))
-            if self._left is not None:
-                self._left -= 1
+        attempts = [
+            Attempt(event, gate, leased_until=began + lease_seconds(), expires=began + seconds_left(event))
+            for event in claim(room)
+        ]
+        self._has_filled = len(attempts) == room
+        if self._left is not None:
+            self._left -= len(attempts)
+        if asks_consent:
+            self._ask_for_consent(attempts)
+        for attempt in attempts:
+            if not attempt.is_refused:
+                self._senders.start(attempt)
+
+    def _ask_for_consent(self, attempts: list[Attempt]) -> None:
+        try:
+            for attempt in attempts:
+                attempt.is_refused = not _consents(attempt.event)
+        except Exception:
+            # Nobody has said no: they are given back.
+            self._unrecorded += attempts
+            raise
+        self._unrecorded += [attempt for attempt in attempts if attempt.is_refused]
 
     def _room(self) -> int:
         """Return how many events to claim: none as long as the threads have enough to do."""
@@ -152,6 +172,15 @@ class Pipeline:
             return
         locked = record(self._unrecorded)
         for attempt in set(self._unrecorded).difference(locked):
-            if attempt.is_recorded and attempt.answer:
+            if attempt.is_recorded and (attempt.answer or attempt.is_refused):
                 self.delivered[attempt.event.status] += 1
         self._unrecorded = locked
+
+
+def _consents(event: OutboxEvent) -> bool:
+    try:
+        return consent.is_given(event.as_event())
+    except InvalidEvent as error:
+        # An older version may have kept what this one refuses; it must not hold up the others.
+        logger.error("Nobody could be asked for consent to %s, which counts as no: %s", event, error)  # noqa: TRY400
+        return False

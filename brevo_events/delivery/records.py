@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -12,9 +13,9 @@ from brevo_events import signals
 from brevo_events.choices import GateReason, Status
 from brevo_events.columns import UtcNow, in_seconds
 from brevo_events.delivery.attempts import Attempt
-from brevo_events.delivery.claims import begin_writing, free_followers, lock, outbox
+from brevo_events.delivery.endings import free_followers, stale
 from brevo_events.delivery.verdicts import Change, Verdict, judge
-from brevo_events.models import MAX_ERROR_LENGTH, Gate, OutboxEvent, SendAttempt
+from brevo_events.models import MAX_ERROR_LENGTH, Gate, OutboxEvent, SendAttempt, outbox
 from brevo_events.retry import Answer
 
 logger = logging.getLogger(__name__)
@@ -27,35 +28,31 @@ def record(attempts: list[Attempt]) -> list[Attempt]:
     Write down what has come back, and return what must be recorded again, since somebody else has locked its rows.
 
     Only the holder of an event's lease may write: the answer of a worker that
-    comes after its lease has run out is dropped, and logged. An attempt of
-    which only the event that follows is locked has been written; to record it
-    again frees that one.
+    comes after its lease has run out is dropped, and logged.
     """
-    recorded = [attempt for attempt in attempts if attempt.is_recorded]
     with transaction.atomic(using=outbox().db, durable=True):
-        begin_writing()
-        mine, locked = _still_mine([attempt for attempt in attempts if not attempt.is_recorded])
+        outbox().begin_writing()
+        mine, locked = _still_mine(attempts)
         verdicts = judge(mine)
-        changes = {attempt: verdict.change for attempt, verdict in verdicts.items()}
+        changes = _without_stale({attempt: verdict.change for attempt, verdict in verdicts.items()})
         _write(changes)
         SendAttempt._default_manager.using(outbox().db).bulk_create(
             [_row(attempt, attempt.answer) for attempt in mine if attempt.answer]
         )
-        ended = recorded + [attempt for attempt, change in changes.items() if change.is_final]
-        unfreed = free_followers(attempt.event.pk for attempt in ended)
+        free_followers(attempt.event.pk for attempt, change in changes.items() if change.is_final)
         turns = _turn_gate(verdicts)
     for attempt in mine:
         attempt.is_recorded = True
     _announce(changes)
     for turn in turns:
         turn.send_robust(Gate, gate=Gate.load())
-    return locked + [attempt for attempt in ended if attempt.event.pk in unfreed]
+    return locked
 
 
 def _still_mine(attempts: list[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
     """Return whose rows are locked now and still leased to us, and whose rows somebody else has locked."""
     rows = outbox().filter(pk__in=[attempt.event.pk for attempt in attempts])
-    tokens = dict(lock(rows).values_list("pk", "lease_token"))
+    tokens = dict(rows.lock_free().values_list("pk", "lease_token"))
     elsewhere = dict(rows.values_list("pk", "lease_token")) if len(tokens) < len(attempts) else {}
     mine, locked = [], []
     for attempt in attempts:
@@ -68,6 +65,18 @@ def _still_mine(attempts: list[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
             what = "answer to" if attempt.answer else "lease of"
             logger.warning("The %s %s came back after its lease had run out, and is dropped.", what, attempt.event)
     return mine, locked
+
+
+def _without_stale(changes: dict[Attempt, Change]) -> dict[Attempt, Change]:
+    """Cancel what would be put back although it has expired, or a newer event stands in for it."""
+    returned = [a.event for a, change in changes.items() if change.status == Status.PENDING]
+    reasons = stale(event.pk for event in returned if event.coalesce_key or event.expires_at)
+    return {
+        attempt: replace(change, status=Status.CANCELLED, reason=reasons[attempt.event.pk])
+        if attempt.event.pk in reasons
+        else change
+        for attempt, change in changes.items()
+    }
 
 
 def _write(changes: dict[Attempt, Change]) -> None:
@@ -134,3 +143,5 @@ def _announce(changes: dict[Attempt, Change]) -> None:
         elif change.status == Status.FAILED:
             logger.error("%s failed: %s (response code %s).", event, change.reason, change.response_code)
             signals.event_failed.send_robust(OutboxEvent, event=event)
+        elif change.status == Status.CANCELLED:
+            signals.event_cancelled.send_robust(OutboxEvent, event=event)

@@ -95,6 +95,8 @@ def _verdict(attempt: Attempt, is_counting: bool) -> Verdict:
 
 def _change(attempt: Attempt, decision: Decision, is_counting: bool) -> Change:
     code = attempt.answer.status if attempt.answer else attempt.event.response_code
+    if attempt.is_refused:
+        return Change(Status.CANCELLED, Reason.NO_CONSENT, code)
     match decision.outcome:
         case Outcome.SENT:
             return Change(Status.SENT, response_code=code, counted=1)

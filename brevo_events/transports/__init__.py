@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brevo_events.conf import settings
-from brevo_events.transports.base import Answer, Transport
+from brevo_events.transports.base import Answer, Readdressing, Transport
 
 __all__ = ["TRANSPORTS", "Answer", "Transport", "current"]
 
@@ -16,7 +16,8 @@ TRANSPORTS = {
 
 def current() -> Transport:
     """Return the transport that the settings name, ready to send; raises ``InvalidSetting``."""
-    return transport_class().from_settings()
+    transport = transport_class().from_settings()
+    return Readdressing(transport, email) if (email := settings.OVERRIDE_EMAIL) else transport
 
 
 def transport_class() -> type[Transport]:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from brevo_events.events import readdressed
 from brevo_events.retry import Answer
 
-__all__ = ["Answer", "Transport"]
+__all__ = ["Answer", "Readdressing", "Transport"]
 
 
 class Transport:
@@ -21,3 +22,14 @@ class Transport:
     def send(self, body: str) -> Answer:
         """Send one request body, a JSON text, and return the answer; raise nothing."""
         raise NotImplementedError
+
+
+class Readdressing(Transport):
+    """Send by another transport, every event for one address: ``OVERRIDE_EMAIL``."""
+
+    def __init__(self, transport: Transport, email: str) -> None:
+        self._transport = transport
+        self._email = email
+
+    def send(self, body: str) -> Answer:
+        return self._transport.send(readdressed(body, self._email))

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import logging
+
+from django.db import Error as DatabaseError
+
+from brevo_events.conf import settings
+from brevo_events.events import Event
+
+logger = logging.getLogger(__name__)
+
+
+def is_given(event: Event) -> bool:
+    """
+    Ask the project's ``CONSENT`` whether the contact wants this event to go out.
+
+    An error in it counts as no, and is logged; one of the database propagates,
+    since it says nothing about the contact. Raises ``InvalidSetting`` where
+    the function that the setting names does not exist.
+    """
+    ask = settings.consent()
+    if ask is None:
+        return True
+    try:
+        return bool(ask(event))
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("CONSENT failed for an event %s: that counts as no.", event.name)
+        return False

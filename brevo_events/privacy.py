@@ -1,0 +1,102 @@
+"""What is kept of a person, and for how long: export, erase, prune."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models import Case, F, Value, When
+
+from brevo_events.choices import UNFINISHED, Reason, Status
+from brevo_events.columns import in_seconds
+from brevo_events.conf import settings
+from brevo_events.models import SendAttempt, outbox
+from brevo_events.querysets import OutboxEventQuerySet, cancelled
+
+BATCH = 500  # events in one transaction
+SUPERSEDED_DAYS = 1.0
+DAY = 24 * 3600  # seconds
+
+
+def export(email: str) -> Iterator[dict[str, Any]]:
+    """Yield all that the outbox holds of one contact, each event with its attempts, oldest first."""
+    events = outbox().of_contact(email).order_by("pk").prefetch_related("send_attempts")
+    for event in events.iterator(chunk_size=BATCH):
+        yield {**_columns(event), "attempts": [_columns(attempt) for attempt in event.send_attempts.all()]}
+
+
+def erase(email: str) -> Iterator[int]:
+    """
+    Erase all that the outbox and its attempts hold of one contact; yield how many events after each transaction.
+
+    What waits is cancelled, and what is being sent writes nothing back. Names
+    of events, codes and times stay, for the statistics.
+    """
+    events = outbox()
+    while pks := list(events.of_contact(email).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic(using=events.db):
+            events.with_status(UNFINISHED, pks).update(**cancelled(Reason.ERASED))
+            events.filter(pk__in=pks).update(
+                email="", contact="", object_id=None, body="{}", coalesce_key=None, idempotency_key=None
+            )
+            # The error of an answer is Brevo's text, that of a missing one is a word of ours.
+            error = Case(When(response_code=None, then=F("error")), default=Value(""))
+            SendAttempt._default_manager.using(events.db).filter(event__in=pks).update(answer="", error=error)
+        yield len(pks)
+
+
+def prune(*, days: float | None = None, failed_days: float | None = None) -> Iterator[int]:
+    """
+    Delete what ended long ago, with its attempts; yield how many events after each transaction.
+
+    ``days`` is RETENTION_DAYS and ``failed_days`` FAILED_RETENTION_DAYS where
+    they are not given; superseded events go after a day. Between two
+    transactions it rests, so that others have their turn on a database with
+    one writer.
+    """
+    for events in prunable(days=days, failed_days=failed_days):
+        ended_at, last = None, 0
+        while True:
+            left = events if ended_at is None else events.filter(finished_at__gte=ended_at)
+            found = left.exclude(finished_at=ended_at, pk__lte=last) if last else left
+            batch = list(found.order_by("finished_at", "pk").values_list("pk", "finished_at")[:BATCH])
+            if not batch:
+                break
+            last, ended_at = batch[-1]
+            began = time.monotonic()
+            yield _delete(events.filter(pk__in=[pk for pk, _ in batch]))
+            time.sleep(min(time.monotonic() - began, 1.0))
+
+
+def prunable(*, days: float | None = None, failed_days: float | None = None) -> list[OutboxEventQuerySet]:
+    """Return what prune() deletes, in groups that have nothing in common."""
+    days = settings.RETENTION_DAYS if days is None else days
+    failed_days = settings.FAILED_RETENTION_DAYS if failed_days is None else failed_days
+    # What a user has cancelled is due until a worker has freed the events behind it.
+    ended = outbox().filter(due_at=None)
+    cancelled_ = ended.filter(status=Status.CANCELLED)
+    return [
+        _older_than(min(days, SUPERSEDED_DAYS), cancelled_.filter(reason=Reason.SUPERSEDED)),
+        _older_than(days, cancelled_.exclude(reason=Reason.SUPERSEDED)),
+        _older_than(days, ended.filter(status=Status.SENT)),
+        _older_than(failed_days, ended.filter(status=Status.FAILED)),
+    ]
+
+
+def _older_than(days: float, events: OutboxEventQuerySet) -> OutboxEventQuerySet:
+    return events.filter(finished_at__lt=in_seconds(-days * DAY))
+
+
+def _delete(events: OutboxEventQuerySet) -> int:
+    with transaction.atomic(using=events.db):
+        events.begin_writing()
+        # Locked first, since a resend may have revived some meanwhile.
+        pks = list(events.lock_free().values_list("pk", flat=True))
+        events.filter(pk__in=pks).only("pk").delete()
+    return len(pks)
+
+
+def _columns(row: models.Model) -> dict[str, Any]:
+    return {field.attname: field.value_from_object(row) for field in row._meta.concrete_fields}
