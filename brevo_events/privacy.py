@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,10 +22,11 @@ DAY = 24 * 3600  # seconds
 
 
 def export(email: str) -> Iterator[dict[str, Any]]:
-    """Yield all that the outbox holds of one contact, each event with its attempts, oldest first."""
+    """Yield all that the outbox holds of one contact, oldest first: each event's columns, its body and its attempts."""
     events = outbox().of_contact(email).order_by("pk").prefetch_related("send_attempts")
     for event in events.iterator(chunk_size=BATCH):
-        yield {**_columns(event), "attempts": [_columns(attempt) for attempt in event.send_attempts.all()]}
+        attempts = [_columns(attempt) for attempt in event.send_attempts.all()]
+        yield {**_columns(event), "body": json.loads(event.body), "attempts": attempts}
 
 
 def erase(email: str) -> Iterator[int]:

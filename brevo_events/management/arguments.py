@@ -12,6 +12,7 @@ from brevo_events.models import OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet
 
 MAX_NUMBER = 2**63 - 1  # what every database takes
+MAX_DAYS = 36_500
 FILTERS = ("pks", "status", "event", "email", "since", "until", "response_code")
 
 
@@ -20,6 +21,17 @@ def positive(value: str) -> int:
     if not value.isdecimal() or len(value) > 19 or not 1 <= int(value) <= MAX_NUMBER:
         raise ArgumentTypeError(f"{value!r} is not a whole number of at least 1 that a database can hold.")
     return int(value)
+
+
+def days(value: str) -> float:
+    """Return a number of days, 0 or more, with a fraction if need be; for ``type=`` of an argument."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= MAX_DAYS:
+        raise ArgumentTypeError(f"{value!r} is not a number of days from 0 to {MAX_DAYS}.")
+    return number
 
 
 def text(value: str) -> str:
