@@ -59,7 +59,11 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+BREVO_EVENTS = {"MA_KEY": env("BREVO_MA_KEY", default="")}
+
+# What is made up for the fake Brevo has a database of its own, out of reach of a real key.
+DATABASE_NAME = "db.sqlite3" if BREVO_EVENTS["MA_KEY"] else "fake.sqlite3"
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / DATABASE_NAME}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A transaction that takes the write lock at once waits its turn; one that upgrades later fails as "locked".
     DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE"}
@@ -81,5 +85,3 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "loggers": {"brevo_events": {"handlers": ["console"], "level": "INFO"}},
 }
-
-BREVO_EVENTS = {"MA_KEY": env("BREVO_MA_KEY", default="")}

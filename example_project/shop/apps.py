@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core import checks
 from django.utils.translation import gettext_lazy as _
 
 
@@ -12,3 +13,9 @@ class ShopConfig(AppConfig):
     name = "shop"
     label = "shop"
     verbose_name = _("Shop")
+
+    def ready(self) -> None:
+        """Register the check."""
+        from shop.checks import made_up_events
+
+        checks.register(made_up_events)

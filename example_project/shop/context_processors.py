@@ -8,7 +8,7 @@ from django.db.models import Sum
 from django.http import HttpRequest
 
 from brevo_events.models import OutboxEvent
-from shop import carts, customers
+from shop import brevo, carts, customers, panel
 from shop.models import Customer
 
 
@@ -23,11 +23,6 @@ def visitor(request: HttpRequest) -> dict[str, Callable[[], int | Customer | Non
     return {"cart_count": cart_count, "current_customer": lambda: customers.current(request)}
 
 
-def brevo_panel(request: HttpRequest) -> dict[str, Callable[[], list[OutboxEvent]]]:
-    """Offer the visitor's latest events, to show beside the page what Brevo is told."""
-
-    def latest() -> list[OutboxEvent]:
-        customer = customers.current(request)
-        return list(OutboxEvent.objects.of_contact(customer.email).order_by("-pk")[:8]) if customer else []
-
-    return {"brevo_events": latest}
+def brevo_panel(request: HttpRequest) -> dict[str, Callable[[], list[OutboxEvent] | bool]]:
+    """Offer the visitor's latest events, to show beside the page what Brevo is told, and whether a fake one is."""
+    return {"brevo_events": lambda: panel.latest(request), "is_brevo_fake": brevo.is_fake}

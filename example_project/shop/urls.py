@@ -20,4 +20,5 @@ urlpatterns = [
     path("account/sign-out/", views.sign_out, name="sign-out"),
     path("checkout/", views.checkout, name="checkout"),
     path("orders/<slug:number>/", views.order_detail, name="order"),
+    path("panel/", views.panel, name="panel"),
 ]

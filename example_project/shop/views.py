@@ -11,7 +11,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from shop import carts, customers
 from shop.forms import AddForm, EmailForm, ProductForm, QuantityForm, SignInForm
-from shop.models import Cart, Customer, Order, Product
+from shop.models import FREE_SHIPPING_FROM, SHIPPING, Cart, Customer, Order, Product
+
+OTHERS = 3  # products
 
 
 @require_safe
@@ -22,9 +24,18 @@ def product_list(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def product_detail(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show a product."""
+    """Show a product, and the next ones in the shop."""
     product = get_object_or_404(Product, slug=slug)
-    return render(request, "shop/product_detail.html", {"product": product, "max_quantity": carts.MAX_QUANTITY})
+    products = list(Product.objects.all())
+    place = products.index(product)
+    context = {
+        "product": product,
+        "others": [*products[place + 1 :], *products[:place]][:OTHERS],
+        "max_quantity": carts.MAX_QUANTITY,
+        "shipping": SHIPPING,
+        "free_shipping_from": FREE_SHIPPING_FROM,
+    }
+    return render(request, "shop/product_detail.html", context)
 
 
 @never_cache
@@ -130,6 +141,13 @@ def order_detail(request: HttpRequest, number: str) -> HttpResponse:
     order = get_object_or_404(Order, number=number, customer=customers.current(request))
     lines = order.lines.select_related("product")
     return render(request, "shop/order_detail.html", {"order": order, "lines": lines})
+
+
+@never_cache
+@require_safe
+def panel(request: HttpRequest) -> HttpResponse:
+    """Show the live parts of the panel by themselves, for the script that keeps them up to date."""
+    return render(request, "shop/includes/panel_live.html")
 
 
 def _welcome(request: HttpRequest, customer: Customer) -> None:

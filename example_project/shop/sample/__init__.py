@@ -1,0 +1,39 @@
+"""Fill the outbox with a made-up month, so that the admin has something to show. For the fake Brevo only."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from brevo_events.models import OutboxEvent, SendAttempt
+from brevo_events.querysets import OutboxEventQuerySet
+from shop.brevo import has_real_key
+from shop.sample.delivery import Delivery
+from shop.sample.visits import contacts, month
+
+__all__ = ["events", "write"]
+
+SEED = 20  # the same month for everybody
+
+
+def events() -> OutboxEventQuerySet:
+    """Return the made-up events of the outbox."""
+    return OutboxEvent.objects.filter(contact__in=contacts())
+
+
+def write(now: datetime | None = None) -> int:
+    """Write the month that ends now, once per database; returns how many events it has."""
+    if has_real_key():
+        raise RuntimeError("No made-up event may exist where a real key could send it.")
+    if events().exists():
+        return 0
+    delivery = Delivery(random.Random(SEED), now or timezone.now())
+    for captured in month(delivery.chance, delivery.now):
+        delivery.add(captured)
+    with transaction.atomic():
+        OutboxEvent.objects.bulk_create(delivery.events)
+        SendAttempt.objects.bulk_create(sorted(delivery.attempts, key=lambda attempt: attempt.started_at))
+    return len(delivery.events)
