@@ -16,7 +16,7 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 
-from brevo_events import Event
+from brevo_events import Event, commerce
 from brevo_events.events import contact_of
 from shop.models import FREE_SHIPPING_FROM, SHIPPING, Product
 
@@ -93,32 +93,29 @@ class Visit:
 
     def cart_updated(self) -> Event:
         """Return the event of a change in the cart."""
-        return self._event("cart_updated", {**self._amounts(), **self._content(reverse("shop:cart"))})
+        return commerce.cart_updated(self._email, **self._content(reverse("shop:cart")))
 
     def cart_deleted(self) -> Event:
         """Return the event of a cart that was emptied."""
-        return Event("cart_deleted", self._email, object_id=f"cart:{self._cart}", data={"items": []})
+        return commerce.cart_deleted(self._email, cart_id=self._cart)
 
     def order_completed(self, at: datetime) -> Event:
         """Return the event of the order that the cart becomes."""
         number = f"{timezone.localtime(at).year}-{self._cart:06d}"
-        amounts = self._amounts()
-        order = {"id": number, "date": at, "revenue": amounts["total"]}
         content = self._content(reverse("shop:order", args=[number]))
-        return self._event("order_completed", {**amounts, **order, **content})
-
-    def _event(self, name: str, data: dict[str, Any]) -> Event:
-        properties = {"FIRSTNAME": self._first_name}
-        return Event(name, self._email, object_id=f"cart:{self._cart}", data=data, properties=properties)
-
-    def _amounts(self) -> dict[str, Any]:
-        subtotal = sum((product.price * quantity for product, quantity in self._lines.items()), Decimal("0.00"))
-        shipping = SHIPPING if subtotal < FREE_SHIPPING_FROM else Decimal("0.00")
-        return {"subtotal": subtotal, "shipping": shipping, "total": subtotal + shipping, "currency": "EUR"}
+        return commerce.order_completed(self._email, order_id=number, date=at, **content)
 
     def _content(self, path: str) -> dict[str, Any]:
-        items = [{"quantity": quantity, **_described(product)} for product, quantity in self._lines.items()]
-        return {"url": settings.SITE_URL + path, "items": items}
+        items = [_item(product, quantity) for product, quantity in self._lines.items()]
+        subtotal = sum((product.price * quantity for product, quantity in self._lines.items()), Decimal("0.00"))
+        return {
+            "cart_id": self._cart,
+            "currency": "EUR",
+            "items": items,
+            "shipping": SHIPPING if subtotal < FREE_SHIPPING_FROM else Decimal("0.00"),
+            "url": settings.SITE_URL + path,
+            "properties": {"FIRSTNAME": self._first_name},
+        }
 
 
 def _starts(chance: random.Random, now: datetime) -> list[datetime]:
@@ -142,12 +139,13 @@ def _customers() -> list[tuple[str, str]]:
     ]
 
 
-def _described(product: Product) -> dict[str, Any]:
-    return {
-        "id": product.pk,
-        "name": product.name,
-        "category": product.category,
-        "price": product.price,
-        "url": settings.SITE_URL + product.get_absolute_url(),
-        "image": settings.SITE_URL + static(product.image),
-    }
+def _item(product: Product, quantity: int) -> commerce.Item:
+    return commerce.Item(
+        id=product.pk,
+        name=product.name,
+        category=product.category,
+        quantity=quantity,
+        price=product.price,
+        url=settings.SITE_URL + product.get_absolute_url(),
+        image=settings.SITE_URL + static(product.image),
+    )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -10,7 +11,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brevo_events.delivery import deliver
-from brevo_events.models import OutboxEvent
+from brevo_events.models import OutboxEvent, Status
+from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.testing import FakeBrevo, Reply
 from shop.brevo import fake_brevo, has_real_key
 from shop.visitor import Visitor
@@ -28,22 +30,24 @@ class Command(BaseCommand):
     def handle(self, *args: Any, email: str | None, **options: Any) -> None:
         call_command("migrate", verbosity=0)
         last = OutboxEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        events = OutboxEvent.objects.filter(pk__gt=last).order_by("pk")
         if has_real_key():
-            self._shop_for_real(email or self._asked_address())
+            self._shop_for_real(email or self._asked_address(), events)
         else:
-            self._shop_with_a_fake()
-        self._show(OutboxEvent.objects.filter(pk__gt=last).order_by("pk"))
+            self._shop_with_a_fake(events)
+        self._show(events)
         self.stdout.write(
             "\nOpen the shop: `make shop`, then http://127.0.0.1:8000/ for the shop and http://127.0.0.1:8000/admin/ "
             "for its admin;\n`make shop` prints the password."
         )
 
-    def _shop_with_a_fake(self) -> None:
+    def _shop_with_a_fake(self, events: OutboxEventQuerySet) -> None:
         self.stdout.write("BREVO_MA_KEY is not set: the events go to a fake Brevo on loopback, over real HTTP.\n")
-        with fake_brevo(RETRY_BACKOFF=1) as brevo:
+        # The engine that waits for a worker, so that everybody has shopped before anything is sent.
+        with fake_brevo(ENGINE="worker", RETRY_BACKOFF=1) as brevo:
             self._plan_trouble(brevo)
-            ada, bob = Visitor(), Visitor()
-            self._say("Ada signs in, fills her cart, changes her mind and pays.")
+            ada, bob, cleo = Visitor(), Visitor(), Visitor()
+            self._say("Ada signs in, fills her cart, changes her mind and pays: a reminder would be pointless.")
             ada.sign_in("Ada", "ada@example.com")
             ada.add("minuit-watch")
             ada.add("brume-mug", 2)
@@ -52,8 +56,13 @@ class Command(BaseCommand):
             self._say("Bob, whose address Brevo does not like, fills his cart.")
             bob.sign_in("Bob", "bob@blocked.example")
             bob.add("marelle-notebook", 3)
+            self._say("Cleo fills her cart, and leaves: Brevo is told once, with the last content.")
+            cleo.sign_in("Cleo", "cleo@example.com")
+            cleo.add("calanque-shirt")
+            cleo.add("colibri-teapot")
+            cleo.change("calanque-shirt", 2)
             self._say("What had to wait is sent now …")
-            self._deliver_all()
+            self._deliver_until(lambda: not events.unfinished().exists())
 
     def _plan_trouble(self, brevo: FakeBrevo) -> None:
         numbers = count()
@@ -67,7 +76,7 @@ class Command(BaseCommand):
             repeat=True,
         )
 
-    def _shop_for_real(self, email: str) -> None:
+    def _shop_for_real(self, email: str, events: OutboxEventQuerySet) -> None:
         if waiting := OutboxEvent.objects.unfinished().count():
             raise CommandError(
                 f"{waiting} older events wait in this database and would go out to the real account too. "
@@ -77,27 +86,28 @@ class Command(BaseCommand):
         visitor = Visitor()
         visitor.sign_in("Ada", email)
         visitor.add("minuit-watch")
-        deliver(limit=1)
+        self._deliver_until(lambda: events.filter(send_attempts__isnull=False).exists())
 
     def _asked_address(self) -> str:
         if not sys.stdin.isatty():
             raise CommandError("BREVO_MA_KEY is set: say whom the event is about, make demo EMAIL=you@example.com")
         return input("BREVO_MA_KEY is set. Send one cart_updated about which contact? E-mail address: ").strip()
 
-    def _deliver_all(self) -> None:
+    def _deliver_until(self, is_done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
-        while OutboxEvent.objects.unfinished().exists():
+        while not is_done():
             deliver()
             if time.monotonic() > deadline:
                 raise CommandError("Some events are still waiting: run the demo again.")
             time.sleep(0.2)
 
-    def _show(self, events: Any) -> None:
-        rows = [("", "event", "contact", "object", "status", "answers", "message")]
+    def _show(self, events: OutboxEventQuerySet) -> None:
+        rows = [("", "event", "contact", "object", "status", "answers", "why")]
         for event in events.prefetch_related("send_attempts"):
             attempts = sorted(event.send_attempts.all(), key=lambda attempt: attempt.pk)
             answers = ", ".join(str(attempt.response_code or attempt.error) for attempt in attempts)
             message = next((f"{a.error}: {a.message}" for a in reversed(attempts) if a.error), "")
+            message = str(event.get_reason_display()) if event.status == Status.CANCELLED else message
             row = (f"#{event.pk}", event.name, event.email, event.object_id or "", str(event.get_status_display()))
             rows.append((*row, answers, message))
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
