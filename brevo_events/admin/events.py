@@ -3,21 +3,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
-from brevo_events import engines
+from brevo_events.admin.actions import ACTIONS, Action
+from brevo_events.admin.confirmation import Confirmation
 from brevo_events.admin.filters import NameFilter, ResponseCodeFilter
+from brevo_events.admin.masking import masked, may_see_contacts
+from brevo_events.choices import Status
 from brevo_events.models import OutboxEvent, SendAttempt
-from brevo_events.querysets import Changed, OutboxEventQuerySet, in_batches
+from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.retry import meaning
 
 
@@ -41,6 +40,10 @@ class SendAttemptInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-ar
     ordering = ("pk",)
     verbose_name_plural = _("attempts")
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Brevo may repeat the address in its message.
+        return self.fields if may_see_contacts(request) else self.fields[:-1]
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Whoever may see the event may see how it fared.
         return request.user.has_perm("brevo_events.view_outboxevent")
@@ -63,7 +66,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     ordering = ("-pk",)
-    actions = ("resend",)
+    actions = ("resend", "cancel", "erase")
     inlines = (SendAttemptInline,)
     fieldsets = (
         (None, {"fields": ("status_label", "answer_meaning", "response_code", "attempts", "next_attempt")}),
@@ -76,8 +79,21 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         css = {"all": ["brevo_events/admin.css"]}
 
     def get_urls(self) -> list[URLPattern]:
-        resend = self.admin_site.admin_view(self.resend_view)
-        return [path("<path:object_id>/resend/", resend, name="brevo_events_outboxevent_resend"), *super().get_urls()]
+        action = self.admin_site.admin_view(Confirmation(self).view)
+        return [path("actions/<slug:name>/", action, name="brevo_events_outboxevent_action"), *super().get_urls()]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        shown = "email" if may_see_contacts(request) else "masked_email"
+        return [shown if column == "email" else column for column in self.list_display]
+
+    def get_fieldsets(self, request: HttpRequest, obj: OutboxEvent | None = None) -> Any:
+        if may_see_contacts(request):
+            return self.fieldsets
+        hidden: dict[Any, str] = {"email": "masked_email", "readable_body": "hidden_body"}
+        return [
+            (title, {**options, "fields": [hidden.get(name, name) for name in options["fields"]]})
+            for title, options in self.fieldsets
+        ]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
@@ -95,48 +111,49 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def has_resend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("brevo_events.resend_outboxevent")
 
-    @admin.action(description=_("Resend the selected events"), permissions=["resend"])
-    def resend(self, request: HttpRequest, queryset: OutboxEventQuerySet) -> None:
-        self._tell(request, self._resend(request, queryset))
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("brevo_events.cancel_outboxevent")
 
-    def resend_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Make one event due again, also one that was sent, and go back to its page; an outdated one stays as it is."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        if not (self.has_view_permission(request) and self.has_resend_permission(request)):
-            raise PermissionDenied
-        event = self.get_object(request, unquote(object_id))
-        if event is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
-        chosen = OutboxEvent.objects.filter(pk=event.pk)
-        self._tell(request, self._resend(request, chosen, include_sent=True))
-        page = reverse("admin:brevo_events_outboxevent_change", args=(event.pk,), current_app=self.admin_site.name)
-        return HttpResponseRedirect(page)
+    def has_erase_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("brevo_events.erase_contact")
+
+    @admin.action(description=_("Resend the selected events"), permissions=["resend"])
+    def resend(self, request: HttpRequest, queryset: OutboxEventQuerySet) -> HttpResponse:
+        return Confirmation(self).ask_about(request, ACTIONS["resend"], queryset)
+
+    @admin.action(description=_("Cancel the selected events"), permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: OutboxEventQuerySet) -> HttpResponse:
+        return Confirmation(self).ask_about(request, ACTIONS["cancel"], queryset)
+
+    @admin.action(description=_("Erase the contacts of the selected events"), permissions=["erase"])
+    def erase(self, request: HttpRequest, queryset: OutboxEventQuerySet) -> HttpResponse:
+        return Confirmation(self).ask_about(request, ACTIONS["erase"], queryset)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         event = context.get("original")
-        context["can_resend"] = bool(event and event.is_finished and self.has_resend_permission(request))
+        if event and event.pk:
+            context["event_actions"] = [
+                action for action in self._possible(event) if request.user.has_perm(action.permission)
+            ]
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _resend(self, request: HttpRequest, events: QuerySet[OutboxEvent], **included: bool) -> Changed:
-        resent = OutboxEvent.objects.filter(pk__in=events.values_list("pk", flat=True)).resend(**included)
-        for pks in in_batches(resent.pks):
-            changed = OutboxEvent.objects.on_primary().filter(pk__in=pks)
-            LogEntry.objects.log_actions(request.user.pk, changed, CHANGE, "Resent.")  # type: ignore[arg-type]
-        engines.nudge(in_background=True)
-        return resent
+    def _possible(self, event: OutboxEvent) -> list[Action]:
+        names = {
+            "resend": event.is_finished and not event.is_erased,
+            "cancel": event.status == Status.PENDING,
+            "erase": not event.is_erased,
+        }
+        return [ACTIONS[name] for name, is_possible in names.items() if is_possible]
 
-    def _tell(self, request: HttpRequest, resent: Changed) -> None:
-        if count := len(resent.pks):
-            text = ngettext("%d event is due again.", "%d events are due again.", count) % count
-            self.message_user(request, text, messages.SUCCESS)
-        for reason, skipped in resent.skipped.items():
-            text = ngettext(
-                "%(count)d event was skipped: %(reason)s.", "%(count)d events were skipped: %(reason)s.", skipped
-            )
-            self.message_user(request, text % {"count": skipped, "reason": reason}, messages.WARNING)
+    @admin.display(description=_("contact"))
+    def masked_email(self, event: OutboxEvent) -> str:
+        return masked(event.email)
+
+    @admin.display(description=_("body"))
+    def hidden_body(self, event: OutboxEvent) -> str:
+        return str(_("Hidden: your account may not see what is sent about contacts."))
 
     @admin.display(description=_("status"), ordering="status")
     def status_label(self, event: OutboxEvent) -> str:
