@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.contrib import admin
@@ -14,10 +13,12 @@ from brevo_events.admin.actions import ACTIONS, Action
 from brevo_events.admin.confirmation import Confirmation
 from brevo_events.admin.filters import NameFilter, ResponseCodeFilter
 from brevo_events.admin.masking import masked, may_see_contacts
+from brevo_events.admin.relations import others_of_contact, source_of
+from brevo_events.admin.request import curl, readable
+from brevo_events.admin.timeline import timeline
 from brevo_events.choices import Status
-from brevo_events.models import OutboxEvent, SendAttempt
+from brevo_events.models import OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet
-from brevo_events.retry import meaning
 
 
 class _ReadOnly:
@@ -29,28 +30,6 @@ class _ReadOnly:
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-
-class SendAttemptInline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
-    """Show each request below its event."""
-
-    model = SendAttempt
-    extra = 0
-    fields = readonly_fields = ("started_at", "duration_ms", "response_code", "error", "message")
-    ordering = ("pk",)
-    verbose_name_plural = _("attempts")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        # Brevo may repeat the address in its message.
-        return self.fields if may_see_contacts(request) else self.fields[:-1]
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # Whoever may see the event may see how it fared.
-        return request.user.has_perm("brevo_events.view_outboxevent")
-
-    @admin.display(description=_("message"))
-    def message(self, attempt: SendAttempt) -> str:
-        return attempt.message
 
 
 @admin.register(OutboxEvent)
@@ -67,12 +46,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     show_facets = admin.ShowFacets.NEVER
     ordering = ("-pk",)
     actions = ("resend", "cancel", "erase")
-    inlines = (SendAttemptInline,)
-    fieldsets = (
-        (None, {"fields": ("status_label", "answer_meaning", "response_code", "attempts", "next_attempt")}),
-        (_("Event"), {"fields": ("name", "email", "object_id", "created_at", "available_at", "finished_at")}),
-        (_("Request"), {"fields": ("readable_body",)}),
-    )
+    fieldsets = ((None, {"fields": ("status_label", "name", "email", "object_id", "attempts")}),)
     change_form_template = "admin/brevo_events/outboxevent/change_form.html"
 
     class Media:
@@ -89,11 +63,8 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def get_fieldsets(self, request: HttpRequest, obj: OutboxEvent | None = None) -> Any:
         if may_see_contacts(request):
             return self.fieldsets
-        hidden: dict[Any, str] = {"email": "masked_email", "readable_body": "hidden_body"}
-        return [
-            (title, {**options, "fields": [hidden.get(name, name) for name in options["fields"]]})
-            for title, options in self.fieldsets
-        ]
+        shown = ["masked_email" if name == "email" else name for name in self.fieldsets[0][1]["fields"]]
+        return [(None, {"fields": shown})]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
@@ -132,11 +103,16 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        event = context.get("original")
-        if event and event.pk:
-            context["event_actions"] = [
-                action for action in self._possible(event) if request.user.has_perm(action.permission)
-            ]
+        if event := context.get("original"):
+            shows_contact = may_see_contacts(request)
+            context |= {
+                "event_actions": [a for a in self._possible(event) if request.user.has_perm(a.permission)],
+                "moments": timeline(event, shows_contact=shows_contact),
+                "source": source_of(event, self.admin_site, request),
+                "others": others_of_contact(event),
+            }
+            if shows_contact and not event.is_erased:
+                context |= {"request_body": readable(event), "curl": curl(event)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _possible(self, event: OutboxEvent) -> list[Action]:
@@ -151,10 +127,6 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def masked_email(self, event: OutboxEvent) -> str:
         return masked(event.email)
 
-    @admin.display(description=_("body"))
-    def hidden_body(self, event: OutboxEvent) -> str:
-        return str(_("Hidden: your account may not see what is sent about contacts."))
-
     @admin.display(description=_("status"), ordering="status")
     def status_label(self, event: OutboxEvent) -> str:
         return format_html(
@@ -167,14 +139,3 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("next attempt"), ordering="due_at")
     def next_attempt(self, event: OutboxEvent) -> Any:
         return "–" if event.is_finished else event.due_at
-
-    @admin.display(description=_("what the answer means"))
-    def answer_meaning(self, event: OutboxEvent) -> str:
-        last = event.send_attempts.order_by("pk").last()
-        return str(meaning(last.response_code, last.error) if last else meaning(None))
-
-    @admin.display(description=_("body"))
-    def readable_body(self, event: OutboxEvent) -> str:
-        return format_html(
-            "<pre class=brevo-body>{}</pre>", json.dumps(json.loads(event.body), indent=2, ensure_ascii=False)
-        )
