@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from brevo_events.admin.actions import ACTIONS, Action
+from brevo_events.admin.changelist import CappedPaginator, NewestFirst
 from brevo_events.admin.confirmation import Confirmation
 from brevo_events.admin.filters import NameFilter, ResponseCodeFilter
 from brevo_events.admin.masking import masked, may_see_contacts
@@ -40,6 +41,8 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display_links = ("status_label", "name")
     list_filter = ("status", NameFilter, ResponseCodeFilter, "created_at")
     list_per_page = 50
+    paginator = CappedPaginator
+    sortable_by = ()
     search_fields = ("pk",)
     search_help_text = _("A whole e-mail address, the number of an event, or the id of an object such as cart:1234.")
     show_full_result_count = False
@@ -55,6 +58,9 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def get_urls(self) -> list[URLPattern]:
         action = self.admin_site.admin_view(Confirmation(self).view)
         return [path("actions/<slug:name>/", action, name="brevo_events_outboxevent_action"), *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NewestFirst]:
+        return NewestFirst
 
     def get_list_display(self, request: HttpRequest) -> Any:
         shown = "email" if may_see_contacts(request) else "masked_email"
@@ -127,7 +133,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def masked_email(self, event: OutboxEvent) -> str:
         return masked(event.email)
 
-    @admin.display(description=_("status"), ordering="status")
+    @admin.display(description=_("status"))
     def status_label(self, event: OutboxEvent) -> str:
         return format_html(
             '<span class="brevo-status brevo-status-{}">{}</span>{}',
@@ -136,6 +142,6 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             f" {event.get_reason_display()}" if event.reason else "",
         )
 
-    @admin.display(description=_("next attempt"), ordering="due_at")
+    @admin.display(description=_("next attempt"))
     def next_attempt(self, event: OutboxEvent) -> Any:
         return "–" if event.is_finished else event.due_at
