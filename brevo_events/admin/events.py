@@ -9,13 +9,16 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from brevo_events import engines
+from brevo_events.admin.banner import banner
 from brevo_events.admin.filters import NameFilter, ResponseCodeFilter
+from brevo_events.admin.overview import Overview
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.querysets import OutboxEventQuerySet, Resent, in_batches
 from brevo_events.retry import meaning
@@ -77,7 +80,17 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_urls(self) -> list[URLPattern]:
         resend = self.admin_site.admin_view(self.resend_view)
-        return [path("<path:object_id>/resend/", resend, name="brevo_events_outboxevent_resend"), *super().get_urls()]
+        return [
+            *Overview(self).urls(),
+            path("<path:object_id>/resend/", resend, name="brevo_events_outboxevent_resend"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            response.context_data["banner"] = banner()
+        return response
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
