@@ -5,15 +5,18 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from brevo_events.admin.actions import ACTIONS, Action
+from brevo_events.admin.banner import banner
 from brevo_events.admin.changelist import CappedPaginator, NewestFirst
 from brevo_events.admin.confirmation import Confirmation
 from brevo_events.admin.filters import NameFilter, ResponseCodeFilter
 from brevo_events.admin.masking import masked, may_see_contacts
+from brevo_events.admin.overview import Overview
 from brevo_events.admin.relations import others_of_contact, source_of
 from brevo_events.admin.request import curl, readable
 from brevo_events.admin.timeline import timeline
@@ -57,7 +60,11 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_urls(self) -> list[URLPattern]:
         action = self.admin_site.admin_view(Confirmation(self).view)
-        return [path("actions/<slug:name>/", action, name="brevo_events_outboxevent_action"), *super().get_urls()]
+        return [
+            *Overview(self).urls(),
+            path("actions/<slug:name>/", action, name="brevo_events_outboxevent_action"),
+            *super().get_urls(),
+        ]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NewestFirst]:
         return NewestFirst
@@ -71,6 +78,12 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             return self.fieldsets
         shown = ["masked_email" if name == "email" else name for name in self.fieldsets[0][1]["fields"]]
         return [(None, {"fields": shown})]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            response.context_data["banner"] = banner()
+        return response
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
