@@ -36,3 +36,8 @@ class NewestFirst(ChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> Any:
         return ["-pk"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        # The number stands below the list; beside the search it would look exact.
+        self.full_result_count = self.result_count

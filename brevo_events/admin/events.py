@@ -14,7 +14,7 @@ from brevo_events.admin.actions import ACTIONS, Action
 from brevo_events.admin.banner import banner
 from brevo_events.admin.changelist import CappedPaginator, NewestFirst
 from brevo_events.admin.confirmation import Confirmation
-from brevo_events.admin.filters import NameFilter, ResponseCodeFilter
+from brevo_events.admin.filters import EndedFilter, NameFilter, ResponseCodeFilter, StatusFilter
 from brevo_events.admin.masking import masked, may_see_contacts
 from brevo_events.admin.overview import Overview
 from brevo_events.admin.relations import others_of_contact, source_of
@@ -42,7 +42,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     list_display = ("status_label", "name", "email", "response_code", "attempts", "created_at", "next_attempt")
     list_display_links = ("status_label", "name")
-    list_filter = ("status", NameFilter, ResponseCodeFilter, "created_at")
+    list_filter = (StatusFilter, NameFilter, ResponseCodeFilter, EndedFilter)
     list_per_page = 50
     paginator = CappedPaginator
     sortable_by = ()
