@@ -227,7 +227,7 @@ class Settings:
             return cast("Callable[[Any], Any] | None", asked)
         try:
             found = import_string(asked)
-        except ImportError as error:
+        except (ImportError, TypeError, ValueError) as error:
             raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which cannot be imported.") from error
         if not callable(found):
             raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which is no function.")
