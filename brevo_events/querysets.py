@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from django.db import connections, models, router
+from django.db import connections, models, router, transaction
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
@@ -72,19 +72,23 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         """Return the events of one address, in whatever letter case it is written."""
         return self.filter(contact=contact_of(email))
 
-    def insert_unless_seen(self, row: OutboxEvent) -> bool:
+    def insert(self, row: OutboxEvent) -> bool:
         """
         Insert one row, and return False where its idempotency key is there already.
 
         In one statement, since an error would break a transaction on PostgreSQL,
-        and a savepoint costs more than the INSERT. The moments that the
-        database's clock gives are read when they are asked for.
+        and a savepoint costs more than the INSERT. Not by save(), which costs
+        more too: the moments that the database's clock gives are read when they
+        are asked for.
         """
-        fields = [column for column in self.model._meta.concrete_fields if not column.primary_key]
+        columns = [column for column in self.model._meta.concrete_fields if not column.primary_key]
         key: Any = self.model._meta.pk
-        inserted: Any = self._insert(  # type: ignore[attr-defined]
-            [row], fields=fields, returning_fields=[key], using=self.db, on_conflict=OnConflict.IGNORE
-        )
+        # Where there is a key, nothing may be inserted; without one, nothing may go wrong in silence.
+        on_conflict = None if row.idempotency_key is None else OnConflict.IGNORE
+        with transaction.mark_for_rollback_on_error(self.db):
+            inserted: Any = self._insert(  # type: ignore[attr-defined]
+                [row], fields=columns, returning_fields=[key], using=self.db, on_conflict=on_conflict
+            )
         if not inserted or not inserted[0] or not inserted[0][0]:
             return False
         row.pk = inserted[0][0]
