@@ -36,10 +36,24 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.filter(status=status)
 
 
-class NameFilter(admin.SimpleListFilter):
+class _OfNewest(admin.SimpleListFilter):
+    """Look through the newest 100,000 events only, where no search has found few by an index already."""
+
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        super().__init__(request, *args)
+        newest = OutboxEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        self._after = 0 if request.GET.get(SEARCH_VAR) else max(newest - NEWEST, 0)
+        if self._after:
+            self.title = _("%s, of the newest 100,000") % self.title
+
+    def _newest(self, events: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
+        return events.filter(pk__gt=self._after) if self._after else events
+
+
+class NameFilter(_OfNewest):
     """Offer the names of the newest events."""
 
-    title = _("event, of the newest 100,000")
+    title = _("event")
     parameter_name = "name"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -49,13 +63,13 @@ class NameFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
         # PostgreSQL refuses a NUL even where it only compares.
         name = (self.value() or "").replace("\0", "")
-        return _of_newest(request, queryset).filter(name=name) if name else queryset
+        return self._newest(queryset).filter(name=name) if name else queryset
 
 
-class ResponseCodeFilter(admin.SimpleListFilter):
+class ResponseCodeFilter(_OfNewest):
     """Offer the classes of answers."""
 
-    title = _("response code, of the newest 100,000")
+    title = _("response code")
     parameter_name = "response"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -70,10 +84,10 @@ class ResponseCodeFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
         value = self.value()
         if value == "none":
-            return _of_newest(request, queryset).filter(response_code=None)
+            return self._newest(queryset).filter(response_code=None)
         if value in ("2", "3", "4", "5"):
             codes = {"response_code__gte": int(value) * 100, "response_code__lt": int(value) * 100 + 100}
-            return _of_newest(request, queryset).filter(**codes)
+            return self._newest(queryset).filter(**codes)
         return queryset
 
 
@@ -93,11 +107,3 @@ class EndedFilter(admin.SimpleListFilter):
         # The statuses are named so that the index of status and end serves.
         ended = [status for status in Status if status not in UNFINISHED]
         return queryset.filter(status__in=ended, finished_at__gte=since)
-
-
-def _of_newest(request: HttpRequest, events: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
-    # A search has found few by an index already.
-    if request.GET.get(SEARCH_VAR):
-        return events
-    newest = OutboxEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    return events.filter(pk__gt=newest - NEWEST)
