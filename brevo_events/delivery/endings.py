@@ -19,7 +19,7 @@ IS_EXPIRED = Case(When(Q(expires_at__lte=UtcNow()), then=Value(1)), default=Valu
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Hold what a worker sees of an event that is due; ``head`` is the first unfinished event of its contact."""
+    """Hold what a worker sees of an event that is due; ``head`` is the event of its contact whose turn it is."""
 
     pk: int
     status: str
