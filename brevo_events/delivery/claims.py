@@ -76,9 +76,15 @@ def _lock_window(limit: int) -> list[Due]:
     size = max(2 * limit, SMALLEST_WINDOW)
     columns = ("pk", "status", "coalesce_key", "is_expired", "pending", "sending")
     return [
-        Due(pk, status, key, bool(is_expired), min(head for head in (pk, *heads) if head is not None))
-        for pk, status, key, is_expired, *heads in window.lock_free().values_list(*columns)[:size]
+        Due(pk, status, key, bool(is_expired), _head(pk, pending, sending))
+        for pk, status, key, is_expired, pending, sending in window.lock_free().values_list(*columns)[:size]
     ]
+
+
+def _head(pk: int, pending: int | None, sending: int | None) -> int:
+    first = min(other for other in (pk, pending, sending) if other is not None)
+    # A later event may be on its way when a delay ends: two of one contact at once could overtake each other.
+    return sending if first == pk and sending is not None else first
 
 
 def _lease(pks: list[int]) -> list[OutboxEvent]:
@@ -96,14 +102,15 @@ def _park(blocked: dict[int, int]) -> None:
     Move blocked events out of the way, while the ones that block them are held.
 
     Without that hold, the one ahead could end between the look and the parking,
-    and find nobody to free. Where somebody else holds it, look again soon.
+    and find nobody to free. Where somebody else holds it, look again soon; so
+    too where the one ahead is a later event, which may itself come to wait.
     """
     if not blocked:
         return
     heads = outbox().filter(pk__in=set(blocked.values())).lock_free()
     held = {pk for pk, status in heads.values_list("pk", "status") if status in UNFINISHED}
-    parked = [pk for pk, head in blocked.items() if head in held]
-    others = [pk for pk, head in blocked.items() if head not in held]
+    parked = [pk for pk, head in blocked.items() if head in held and head < pk]
+    others = [pk for pk, head in blocked.items() if head not in held or head > pk]
     waiting = {"parked": True, "status": Status.PENDING, "lease_token": None}
     outbox().filter(pk__in=parked).update(**waiting, due_at=in_seconds(PARKED_FOR))
     outbox().filter(pk__in=others).update(due_at=in_seconds(LOOK_AGAIN))

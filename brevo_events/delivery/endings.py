@@ -19,7 +19,7 @@ IS_EXPIRED = Case(When(Q(expires_at__lte=UtcNow()), then=Value(1)), default=Valu
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Hold what a worker sees of an event that is due; ``head`` is the first unfinished event of its contact."""
+    """Hold what a worker sees of an event that is due; ``head`` is the event of its contact whose turn it is."""
 
     pk: int
     status: str
@@ -77,8 +77,10 @@ def free_followers(ended: Iterable[int]) -> set[int]:
     Returns those of the ended ones whose follower somebody else has locked:
     they are due in a moment, for a worker to look again.
     """
+    # One look for each contact: many may have ended at once, and each look may read all that waits of it.
+    contacts = {contact: pk for pk, contact in outbox().filter(pk__in=list(ended)).values_list("pk", "contact")}
     parked = outbox().filter(contact=OuterRef("contact"), status=Status.PENDING, parked=True).order_by("pk")
-    behind = outbox().filter(pk__in=list(ended)).annotate(follower=Subquery(parked.values("pk")[:1]))
+    behind = outbox().filter(pk__in=contacts.values()).annotate(follower=Subquery(parked.values("pk")[:1]))
     followers = {pk: follower for pk, follower in behind.values_list("pk", "follower") if follower is not None}
     if not followers:
         return set()
