@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Prefetch, Value, When
 
 from brevo_events.choices import UNFINISHED, Reason, Status
 from brevo_events.columns import in_seconds
@@ -23,10 +23,11 @@ DAY = 24 * 3600  # seconds
 
 def export(email: str) -> Iterator[dict[str, Any]]:
     """Yield all that the outbox holds of one contact, oldest first: each event's columns, its body and its attempts."""
-    events = outbox().of_contact(email).order_by("pk").prefetch_related("send_attempts")
-    for event in events.iterator(chunk_size=BATCH):
-        attempts = [_columns(attempt) for attempt in event.send_attempts.all()]
-        yield {**_columns(event), "body": json.loads(event.body), "attempts": attempts}
+    events = outbox().of_contact(email).order_by("pk")
+    attempts = SendAttempt._default_manager.using(events.db).order_by("pk")
+    for event in events.prefetch_related(Prefetch("send_attempts", attempts)).iterator(chunk_size=BATCH):
+        tried = [_columns(attempt) for attempt in event.send_attempts.all()]
+        yield {**_columns(event), "body": json.loads(event.body), "send_attempts": tried}
 
 
 def erase(email: str) -> Iterator[int]:
@@ -39,7 +40,7 @@ def erase(email: str) -> Iterator[int]:
     events = outbox()
     while pks := list(events.of_contact(email).order_by("pk").values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic(using=events.db):
-            events.with_status(UNFINISHED, pks).update(**cancelled(Reason.ERASED))
+            # First, since it holds all of them: no resend may come between it and the look at what waits.
             events.filter(pk__in=pks).update(
                 email="",
                 contact="",
@@ -49,6 +50,7 @@ def erase(email: str) -> Iterator[int]:
                 coalesce_key=None,
                 idempotency_key=None,
             )
+            events.with_status(UNFINISHED, pks).update(**cancelled(Reason.ERASED))
             # The error of an answer is Brevo's text, that of a missing one is a word of ours.
             error = Case(When(response_code=None, then=F("error")), default=Value(""))
             SendAttempt._default_manager.using(events.db).filter(event__in=pks).update(answer="", error=error)

@@ -173,7 +173,7 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
                     result.skip(obstacle)
             result.pks += chosen
             if not dry_run:
-                events.filter(pk__in=chosen).exclude(status__in=UNFINISHED).update(
+                events.filter(pk__in=chosen).exclude(status__in=UNFINISHED).exclude(contact="").update(
                     status=Status.PENDING,
                     reason="",
                     attempts=0,

@@ -56,5 +56,8 @@ class ChangeCommand(BaseCommand):
 
 
 def confirmed(question: str) -> bool:
-    """Return whether the person at the terminal says yes."""
-    return input(question).strip().lower() in ("y", "yes")
+    """Return whether the person at the terminal says yes; the end of the input is a no."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False

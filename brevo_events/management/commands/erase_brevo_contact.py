@@ -34,20 +34,25 @@ class Command(BaseCommand):
             raise CommandError("--keep is for --export FILE: else nothing would be done.")
         count = outbox().of_contact(email).count()
         if options["dry_run"]:
-            self.stdout.write(_("Would be erased: %d.") % count)
+            self.stdout.write(_("Would be erased: %d.") % (0 if keep else count))
             return
         if not keep and count and options["interactive"]:
-            self._ask(count)
+            self._ask(_("Erase %d events for good? [y/N] ") % count, export)
         if export:
             self._export(email, export)
         if not keep:
             erased = sum(shown(self, privacy.erase(email), count))
             self._say(_("Erased: %d.") % erased if erased else _("Nothing is kept of this contact."), export)
 
-    def _ask(self, count: int) -> None:
+    def _ask(self, question: str, export: str | None) -> None:
         if not sys.stdin.isatty():
             raise CommandError("Nobody is there to be asked: say --no-input to erase all the same.")
-        if not confirmed(_("Erase %d events for good? [y/N] ") % count):
+        if export == "-":
+            # input() writes its question to the output, unless that is a terminal.
+            self.stderr.write(question, style_func=str, ending="")
+            self.stderr.flush()
+            question = ""
+        if not confirmed(question):
             raise CommandError("Nothing was erased.")
 
     def _export(self, email: str, path: str) -> None:
@@ -65,4 +70,4 @@ class Command(BaseCommand):
 
     def _say(self, sentence: str, export: str | None) -> None:
         # What goes to the output beside an export must not spoil its JSON.
-        (self.stderr if export == "-" else self.stdout).write(sentence)
+        (self.stderr if export == "-" else self.stdout).write(sentence, style_func=str)

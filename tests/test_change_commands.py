@@ -1,20 +1,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 import sys
+from contextlib import suppress
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
-from brevo_events import track
-from brevo_events.choices import GateReason
-from brevo_events.columns import in_seconds
-from brevo_events.delivery import deliver
-from brevo_events.models import Gate, OutboxEvent, SendAttempt, Status
+from brevo_events import privacy, track
+from brevo_events.choices import Reason
+from brevo_events.delivery import claim, deliver
+from brevo_events.models import OutboxEvent, SendAttempt, Status
 from brevo_events.testing import Reply
 from brevo_events.transports import locmem
-from tests.conftest import KEY
+from tests.commands import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,13 +23,6 @@ ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 @pytest.fixture(autouse=True)
 def _by_hand(settings):
     settings.BREVO_EVENTS = {"ENGINE": "worker"}
-
-
-def run(*command, **options):
-    """Run a command; return what it prints, and its errors below."""
-    out, err = io.StringIO(), io.StringIO()
-    call_command(*command, stdout=out, stderr=err, no_color=True, **options)
-    return out.getvalue() + err.getvalue()
 
 
 def ended(email, status, name="viewed", **more):
@@ -48,102 +40,6 @@ def due():
 
 def dump():
     return list(OutboxEvent.objects.order_by("pk").values())
-
-
-class SendTests:
-    def test_sends_what_is_due_and_counts_it(self):
-        track("viewed", ADA)
-        track("viewed", BOB)
-
-        assert run("send_brevo_events") == "Sent: 2\n"
-        assert [body["email"] for body in locmem.sent] == [ADA, BOB]
-
-    def test_says_and_exits_as_usual_when_nothing_was_due(self):
-        assert run("send_brevo_events") == "Nothing was due.\n"
-
-    def test_is_silent_where_that_is_asked(self):
-        track("viewed", ADA)
-
-        assert run("send_brevo_events", verbosity=0) == ""
-        assert len(locmem.sent) == 1
-
-    def test_sends_no_more_than_the_limit(self):
-        for email in (ADA, BOB, EVE):
-            track("viewed", email)
-
-        assert run("send_brevo_events", "--limit", "2") == "Sent: 2\n"
-        assert [event.email for event in due()] == [EVE]
-
-    def test_exits_as_usual_when_brevo_refused_an_event(self, fake_brevo):
-        fake_brevo.next(Reply.error(400, "invalid_parameter"))
-        track("viewed", ADA)
-        track("viewed", BOB)
-
-        assert run("send_brevo_events") == "Failed: 1, Sent: 1\n"
-
-    @pytest.mark.parametrize(
-        ("reply", "told"),
-        [
-            (Reply.error(401, "unauthorized"), "Wrong key or URL (response code 401)"),
-            (Reply.too_many(retry_after=100), "Too many requests (response code 429)"),
-        ],
-    )
-    def test_exits_with_1_if_a_fault_has_closed_the_gate(self, fake_brevo, capsys, reply, told):
-        fake_brevo.always(reply)
-        track("viewed", ADA)
-        err = io.StringIO()
-
-        with pytest.raises(SystemExit) as stopped:
-            call_command("send_brevo_events", stdout=io.StringIO(), stderr=err, no_color=True)
-
-        assert stopped.value.code == 1
-        assert f"Sending is held back: {told}. Next probe: 2" in err.getvalue()
-        assert len(due()) == 1
-
-    def test_exits_with_1_as_long_as_the_gate_is_closed(self):
-        Gate.load().close(GateReason.OUTAGE, 503)
-
-        with pytest.raises(SystemExit) as stopped:
-            run("send_brevo_events")
-
-        assert stopped.value.code == 1
-
-    def test_exits_as_usual_once_a_probe_has_opened_the_gate(self):
-        track("viewed", ADA)
-        Gate.load().close(GateReason.OUTAGE, 503)
-        Gate.objects.update(closed_until=in_seconds(-1))
-
-        assert run("send_brevo_events") == "Sent: 1\n"
-
-    def test_exits_as_usual_if_an_operator_has_paused(self):
-        track("viewed", ADA)
-        Gate.load().pause()
-
-        assert "Nothing was due." in run("send_brevo_events")
-        assert len(due()) == 1
-
-    @pytest.mark.parametrize(
-        ("setting", "message"),
-        [
-            ({"TRANSPORT": "http", "URL": "http://127.0.0.1:1/", "MA_KEY": ""}, "'MA_KEY'] is not set"),
-            ({"TRANSPORT": "htpp"}, "'TRANSPORT'] is 'htpp'"),
-            ({"TRANSPORT": "http", "MA_KEY": KEY}, "Under test the http transport calls loopback only"),
-        ],
-    )
-    def test_tells_what_is_missing_and_claims_nothing(self, settings, setting, message):
-        track("viewed", ADA)
-        settings.BREVO_EVENTS = {"ENGINE": "worker", **setting}
-
-        with pytest.raises(CommandError) as raised:
-            run("send_brevo_events")
-
-        assert message in str(raised.value)
-        assert len(due()) == 1
-
-    @pytest.mark.parametrize("limit", ["0", "-1", "many", "1.5", "", "9" * 30])
-    def test_refuses_a_limit_that_is_no_number(self, limit):
-        with pytest.raises(CommandError, match=r"--limit: .* is not a whole number of at least 1"):
-            run("send_brevo_events", f"--limit={limit}")
 
 
 class ResendTests:
@@ -247,6 +143,26 @@ class ResendTests:
 
         assert due() == [stale]
 
+    @pytest.mark.parametrize("expired", [{"reason": "expired"}, {"expires_at": dt.datetime(2026, 3, 1, tzinfo=dt.UTC)}])
+    def test_skips_what_has_expired_unless_it_is_asked_for(self, expired):
+        event = ended(ADA, Status.CANCELLED, **expired)
+
+        assert run("resend_brevo_events", "--email", ADA) == "Skipped: 1 (expired).\nNothing to resend.\n"
+        assert due() == []
+
+        assert run("resend_brevo_events", "--email", ADA, "--include-expired") == "Due again: 1.\n"
+
+        assert due() == [event]
+        assert deliver() == {Status.SENT: 1}
+
+    def test_skips_what_is_erased_whatever_is_asked_for(self):
+        event = ended(ADA, Status.FAILED)
+        sum(privacy.erase(ADA))
+
+        told = run("resend_brevo_events", str(event.pk), "--include-sent", "--include-outdated", "--include-expired")
+
+        assert told == "Skipped: 1 (erased with its contact).\nNothing to resend.\n"
+
     def test_skips_what_is_still_waiting(self):
         track("viewed", ADA)
         before = dump()
@@ -312,6 +228,78 @@ class ResendTests:
         assert "ada" not in run("resend_brevo_events", "--email", ADA)
 
 
+class CancelTests:
+    def test_cancels_what_waits_and_counts_it(self):
+        events = [track("viewed", email) for email in (ADA, BOB)]
+        other = track("bought", EVE)
+
+        assert run("cancel_brevo_events", "--event", "viewed") == "Cancelled: 2.\n"
+
+        assert due() == [other]
+        rows = OutboxEvent.objects.filter(pk__in=[event.pk for event in events])
+        assert set(rows.values_list("status", "reason")) == {(Status.CANCELLED, Reason.OPERATOR)}
+        assert deliver() == {Status.SENT: 1}
+
+    @pytest.mark.parametrize("options", [[], ["--limit", "5"], ["--dry-run"], ["--no-input"]])
+    def test_refuses_without_a_filter(self, options):
+        event = track("viewed", ADA)
+
+        with pytest.raises(CommandError, match="Say which events"):
+            run("cancel_brevo_events", *options)
+
+        assert due() == [event]
+
+    def test_takes_what_the_filters_choose(self):
+        events = [track("viewed", email) for email in (ADA, BOB, EVE)]
+
+        run("cancel_brevo_events", "--email", "ADA@Example.com")
+        run("cancel_brevo_events", "--status", "pending", "--limit", "1")
+
+        assert due() == [events[2]]
+
+    def test_skips_what_has_gone_or_is_on_its_way(self):
+        ended(ADA, Status.SENT)
+        ended(ADA, Status.FAILED)
+        track("viewed", BOB)
+        claim(1)
+        before = dump()
+
+        told = run("cancel_brevo_events", "--event", "viewed")
+
+        assert sorted(told.splitlines()) == [
+            "Nothing to cancel.",
+            "Skipped: 1 (being sent).",
+            "Skipped: 2 (already finished).",
+        ]
+        assert dump() == before
+
+    def test_dry_run_says_what_would_happen_and_changes_nothing(self):
+        track("viewed", ADA)
+        ended(BOB, Status.SENT)
+        before = dump()
+
+        told = run("cancel_brevo_events", "--event", "viewed", "--dry-run")
+
+        assert told == "Skipped: 1 (already finished).\nWould be cancelled: 1.\n"
+        assert dump() == before
+
+    def test_has_the_engine_deliver_what_waited_behind(self, settings):
+        track("viewed", ADA)
+        claim(1)
+        track("bought", ADA)
+        claim(1)
+        OutboxEvent.objects.filter(name="viewed").update(status=Status.PENDING, lease_token=None)
+        settings.BREVO_EVENTS = {"ENGINE": "inline"}
+
+        run("cancel_brevo_events", "--event", "viewed")
+
+        assert [body["event"] for body in locmem.sent] == ["bought"]
+
+    def test_has_no_option_of_a_resend(self):
+        with pytest.raises(CommandError, match="unrecognized arguments: --include-sent"):
+            run("cancel_brevo_events", "--email", ADA, "--include-sent")
+
+
 class ConfirmationTests:
     @pytest.fixture(autouse=True)
     def _terminal(self, monkeypatch):
@@ -340,66 +328,30 @@ class ConfirmationTests:
 
         assert len(due()) == 2
 
+    @pytest.mark.parametrize("answer", ["", "y"])
+    def test_is_asked_for_before_a_cancellation_too(self, answer):
+        self.answer = answer
+        track("viewed", EVE)
+
+        with suppress(CommandError) if answer else pytest.raises(CommandError, match=r"Nothing was cancelled\."):
+            run("cancel_brevo_events", "--status", "pending")
+
+        assert self.asked == ["Cancel 1 events? [y/N] "]
+        assert len(due()) == (0 if answer else 1)
+
+    def test_is_refused_by_the_end_of_the_input(self, monkeypatch):
+        def end(question):
+            raise EOFError
+
+        monkeypatch.setattr("builtins.input", end)
+
+        with pytest.raises(CommandError, match=r"Nothing was resent\."):
+            run("resend_brevo_events", "--status", "failed")
+
+        assert due() == []
+
     @pytest.mark.parametrize("options", [["--no-input"], ["--dry-run"]])
     def test_is_not_asked_for(self, options):
         run("resend_brevo_events", "--status", "failed", *options)
 
         assert self.asked == []
-
-
-class SendTestTests:
-    def test_sends_one_event_past_the_outbox_and_says_what_the_answer_means(self, fake_brevo):
-        told = run("send_test_brevo_event", ADA)
-
-        assert [body["event"] for body in fake_brevo.events] == ["brevo_events_test"]
-        assert '"email":"ada@example.com"' in told
-        assert "204" in told
-        assert "Brevo has taken the event." in told
-        assert not OutboxEvent.objects.exists()
-
-    def test_takes_a_name(self, fake_brevo):
-        run("send_test_brevo_event", ADA, "--event", "Order Completed")
-
-        assert fake_brevo.events == [{"email": ADA, "event": "Order Completed"}]
-
-    @pytest.mark.parametrize(
-        ("reply", "shown", "meaning"),
-        [
-            (Reply.error(401, "unauthorized", "Key not found"), "Key not found", "does not know the ma-key"),
-            (Reply.error(400, "invalid_parameter", "Bad email"), "Bad email", "Brevo refused the event"),
-            (Reply.error(500, "oops"), "500", "a problem of its own"),
-            (Reply.redirect("http://127.0.0.1:1/"), "302", "points elsewhere"),
-            (Reply.reset(), "connection", "could not be reached"),
-        ],
-        ids=["401", "400", "500", "redirect", "reset"],
-    )
-    def test_prints_the_answer_and_fails_with_what_it_means(self, fake_brevo, reply, shown, meaning):
-        fake_brevo.next(reply)
-        out = io.StringIO()
-
-        with pytest.raises(CommandError, match=meaning) as raised:
-            call_command("send_test_brevo_event", ADA, stdout=out)
-
-        assert raised.value.returncode != 0
-        assert shown in out.getvalue()
-        assert KEY not in out.getvalue() + str(raised.value)
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["ada"], "not an e-mail address"),
-            ([ADA, "--event", ""], "name must not be empty"),
-            ([], "required: EMAIL"),
-        ],
-    )
-    def test_tells_what_is_wrong_with_the_event(self, fake_brevo, arguments, message):
-        with pytest.raises(CommandError, match=message):
-            run("send_test_brevo_event", *arguments)
-
-        assert fake_brevo.requests == []
-
-    def test_tells_that_the_key_is_missing(self, settings):
-        settings.BREVO_EVENTS = {"TRANSPORT": "http", "URL": "http://127.0.0.1:1/", "MA_KEY": ""}
-
-        with pytest.raises(CommandError, match=r"'MA_KEY'. is not set"):
-            run("send_test_brevo_event", ADA)
