@@ -18,6 +18,7 @@ from brevo_events.retry import brevo_error
 __all__ = ["Gate", "GateReason", "OutboxEvent", "Reason", "SendAttempt", "Status"]
 
 MAX_ERROR_LENGTH = 100
+MAX_SOURCE_LENGTH = 150
 
 
 class OutboxEvent(models.Model):
@@ -29,6 +30,8 @@ class OutboxEvent(models.Model):
     event that waits for an earlier one of its contact and has been moved out of
     the workers' way; ``lease_token`` is set while somebody is sending it. What
     a user has ended stays due until a worker has freed the events behind it.
+    ``source`` names the row whose change caused the event, as in
+    ``shop.cartline:12``, where a receiver knew it.
     """
 
     name = ExactCharField(_("event"), max_length=MAX_NAME_LENGTH)
@@ -36,6 +39,7 @@ class OutboxEvent(models.Model):
     contact = models.CharField(max_length=64, editable=False)
     object_id = ExactCharField(_("object"), max_length=MAX_OBJECT_ID_LENGTH, null=True, blank=True)
     body = ExactTextField(_("body"))
+    source = ExactCharField(max_length=MAX_SOURCE_LENGTH, blank=True, editable=False)
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
     reason = models.CharField(_("reason"), max_length=10, choices=Reason, blank=True)
     response_code = models.PositiveSmallIntegerField(_("response code"), null=True, blank=True)
@@ -74,10 +78,15 @@ class OutboxEvent(models.Model):
         return f"{self.name} #{self.pk}"
 
     @classmethod
-    def of(cls, event: Event) -> Self:
+    def of(cls, event: Event, source: str = "") -> Self:
         """Return the unsaved row of an event, some of its moments for the database's clock to fill in."""
         row = cls(
-            name=event.name, email=event.email, contact=event.contact, object_id=event.object_id, body=event.json()
+            name=event.name,
+            email=event.email,
+            contact=event.contact,
+            object_id=event.object_id,
+            body=event.json(),
+            source=source,
         )
         if event.coalesce:
             row.coalesce_key = event.coalesce_key
@@ -173,6 +182,7 @@ class Gate(models.Model):
         verbose_name = _("gate")
         verbose_name_plural = _("gate")
         default_permissions = ("view",)
+        permissions = [("pause_delivery", "Can pause and resume delivery")]
 
     def __str__(self) -> str:
         return "paused" if self.is_paused else "closed" if self.is_closed else "open"
@@ -249,3 +259,23 @@ class Gate(models.Model):
     def _ensure_stored(self) -> None:
         if self._state.adding:
             Gate._default_manager.using(router.db_for_write(Gate)).bulk_create([Gate(pk=1)], ignore_conflicts=True)
+
+
+class HourlyCount(models.Model):
+    """
+    Keep how many events ended as sent and as failed in an hour that is over.
+
+    Counted by whoever first wants to know (``hours``): a month of a busy shop
+    is too much to count for a page. ``newest`` was the newest event then.
+    """
+
+    hour = models.DateTimeField(primary_key=True)
+    sent = models.PositiveIntegerField()
+    failed = models.PositiveIntegerField()
+    newest = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:%M}: {self.sent} sent, {self.failed} failed"

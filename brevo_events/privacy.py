@@ -41,7 +41,13 @@ def erase(email: str) -> Iterator[int]:
         with transaction.atomic(using=events.db):
             events.with_status(UNFINISHED, pks).update(**cancelled(Reason.ERASED))
             events.filter(pk__in=pks).update(
-                email="", contact="", object_id=None, body="{}", coalesce_key=None, idempotency_key=None
+                email="",
+                contact="",
+                object_id=None,
+                body="{}",
+                source="",
+                coalesce_key=None,
+                idempotency_key=None,
             )
             # The error of an answer is Brevo's text, that of a missing one is a word of ours.
             error = Case(When(response_code=None, then=F("error")), default=Value(""))

@@ -62,7 +62,8 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
 
     def seconds_until_first_due(self) -> float | None:
         """Return how long until a worker has to look, below 0 since when it had to; None where nothing waits."""
-        waiting = self.exclude(due_at=None).order_by("due_at").annotate(read_at=UtcNow())
+        # Not exclude(): of NOT (… IS NULL), SQLite reads every finished event first.
+        waiting = self.filter(due_at__isnull=False).order_by("due_at").annotate(read_at=UtcNow())
         for due_at, read_at in waiting.values_list("due_at", "read_at")[:1]:
             return (due_at - read_at).total_seconds()  # type: ignore[operator]
         return None

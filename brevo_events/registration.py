@@ -6,11 +6,13 @@ from typing import Any, TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import connections
+from django.db.models import Model
 from django.dispatch import Signal
 from django.utils.module_loading import autodiscover_modules
 
 from brevo_events.conf import settings
 from brevo_events.events import Event
+from brevo_events.models import MAX_SOURCE_LENGTH
 from brevo_events.tracking import capture, reject
 
 Function = TypeVar("Function", bound=Callable[..., Event | Iterable[Event] | None])
@@ -72,9 +74,17 @@ def _receiver(function: Callable[..., Any]) -> Callable[..., None]:
             return
         using = kwargs.get("using")
         # A signal of the project's own may mean something else by it.
-        capture(events, changed_on=using if using in list(connections) else None)
+        changed_on = using if using in list(connections) else None
+        capture(events, changed_on=changed_on, source=_source(kwargs.get("instance")))
 
     return receive
+
+
+def _source(instance: Any) -> str:
+    if not isinstance(instance, Model) or instance.pk is None:
+        return ""
+    name = f"{instance._meta.label_lower}:{instance.pk}"
+    return name if len(name) <= MAX_SOURCE_LENGTH and name.isprintable() else ""
 
 
 def _as_list(returned: Any, function: Callable[..., Any]) -> list[Event]:

@@ -94,13 +94,14 @@ def cancel(email: str, *, name: str | None = None, object_id: str | None = None)
     return count
 
 
-def capture(events: list[Event], *, changed_on: str | None = None) -> list[OutboxEvent]:
+def capture(events: list[Event], *, changed_on: str | None = None, source: str = "") -> list[OutboxEvent]:
     """
     Write events into the outbox, in few statements; return those that were kept.
 
     ``changed_on`` is the database alias on which a model changed. Where the
     outbox lives on another one, the two cannot share a transaction: then the
-    INSERT runs after that commit, and nothing is returned.
+    INSERT runs after that commit, and nothing is returned. ``source`` names the
+    row that changed.
     """
     for event in events:
         if not isinstance(event, Event):
@@ -112,9 +113,9 @@ def capture(events: list[Event], *, changed_on: str | None = None) -> list[Outbo
         return []
     using = router.db_for_write(OutboxEvent)
     if changed_on not in (None, using) and transaction.get_connection(changed_on).in_atomic_block:
-        transaction.on_commit(lambda: _insert(events, using), using=changed_on, robust=not is_testing())
+        transaction.on_commit(lambda: _insert(events, using, source), using=changed_on, robust=not is_testing())
         return []
-    return _insert(events, using)
+    return _insert(events, using, source)
 
 
 def reject(error: Exception, sender: Any) -> None:
@@ -136,11 +137,11 @@ def _has_consent(event: Event) -> bool:
         return True
 
 
-def _insert(events: list[Event], using: str) -> list[OutboxEvent]:
+def _insert(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
     rows = []
     # Side by side, so that the order of the rows is that of the events.
     for has_key, together in groupby(events, lambda event: event.idempotency_key is not None):
-        rows += (_insert_unless_seen if has_key else _insert_all)(list(together), using)
+        rows += (_insert_unless_seen if has_key else _insert_all)(list(together), using, source)
     for row in rows:
         _tell(signals.event_captured, OutboxEvent, event=row)
     if rows:
@@ -148,8 +149,8 @@ def _insert(events: list[Event], using: str) -> list[OutboxEvent]:
     return rows
 
 
-def _insert_all(events: list[Event], using: str) -> list[OutboxEvent]:
-    rows = [OutboxEvent.of(event) for event in events]
+def _insert_all(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
+    rows = [OutboxEvent.of(event, source) for event in events]
     if len(rows) == 1:
         rows[0].save(using=using, force_insert=True)
     else:
@@ -160,10 +161,10 @@ def _insert_all(events: list[Event], using: str) -> list[OutboxEvent]:
     return rows
 
 
-def _insert_unless_seen(events: list[Event], using: str) -> list[OutboxEvent]:
+def _insert_unless_seen(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
     rows = []
     for event in events:
-        row = OutboxEvent.of(event)
+        row = OutboxEvent.of(event, source)
         if OutboxEvent.objects.using(using).insert_unless_seen(row):
             _supersede(event, row, using)
             rows.append(row)

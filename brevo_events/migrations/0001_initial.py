@@ -27,7 +27,20 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'gate',
                 'verbose_name_plural': 'gate',
+                'permissions': [('pause_delivery', 'Can pause and resume delivery')],
                 'default_permissions': ('view',),
+            },
+        ),
+        migrations.CreateModel(
+            name='HourlyCount',
+            fields=[
+                ('hour', models.DateTimeField(primary_key=True, serialize=False)),
+                ('sent', models.PositiveIntegerField()),
+                ('failed', models.PositiveIntegerField()),
+                ('newest', models.BigIntegerField()),
+            ],
+            options={
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(
@@ -39,6 +52,7 @@ class Migration(migrations.Migration):
                 ('contact', models.CharField(editable=False, max_length=64)),
                 ('object_id', brevo_events.columns.ExactCharField(blank=True, max_length=255, null=True, verbose_name='object')),
                 ('body', brevo_events.columns.ExactTextField(verbose_name='body')),
+                ('source', brevo_events.columns.ExactCharField(blank=True, editable=False, max_length=150)),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('sending', 'Sending'), ('sent', 'Sent'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='pending', max_length=10, verbose_name='status')),
                 ('reason', models.CharField(blank=True, choices=[('rejected', 'Rejected by Brevo'), ('gave_up', 'Gave up after too many attempts'), ('superseded', 'Superseded by a newer event'), ('expired', 'Expired before it could be sent'), ('no_consent', 'No consent of the contact'), ('operator', 'Cancelled by an operator'), ('erased', 'Erased with its contact')], max_length=10, verbose_name='reason')),
                 ('response_code', models.PositiveSmallIntegerField(blank=True, null=True, verbose_name='response code')),
