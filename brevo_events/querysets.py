@@ -197,6 +197,22 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
             return self
         return self.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
 
+    def lock_by_key(self, pks: Iterable[int]) -> dict[int, OutboxEvent]:
+        """Lock those of some events that nobody else holds, and return them with the columns that steer their way."""
+        # MariaDB keeps hold of the index entries of rows that it skips, and two workers that do so deadlock. By key it
+        # has no entry to keep; the token is in no index, which it would read instead.
+        steering = self.only("status", "parked", "coalesce_key", "lease_token")
+        return steering.lock_free().in_bulk(list(pks))
+
+    def oldest_due(self, count: int) -> Self:
+        """Return what has been due for longest, to be locked; on MariaDB some may not be due any more."""
+        due = self.due().order_by("due_at", "pk")
+        if connections[self.db].vendor != "mysql":
+            return due[:count]
+        # By key, as lock_by_key() does; from twice as many, since another worker may hold the first of them.
+        pks = list(due.values_list("pk", flat=True)[: 2 * count])
+        return self.filter(pk__in=pks).order_by("pk")[:count]
+
     def begin_writing(self) -> None:
         """Begin a transaction with a write, where that is what locks."""
         # SQLite gives up at once when a transaction that has read wants to write: so it writes first.
