@@ -7,10 +7,11 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from brevo_events import Event
-from brevo_events.choices import Status
+from brevo_events import Event, track
+from brevo_events.choices import Reason, Status
 from brevo_events.figures import collect
 from brevo_events.models import OutboxEvent, SendAttempt, outbox
+from brevo_events.querysets import cancelled
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,6 +47,14 @@ def plan_of(sql):
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {'QUERY PLAN' if connection.vendor == 'sqlite' else ''} {sql}")
         return "\n".join(" ".join(map(str, row)) for row in cursor.fetchall())
+
+
+def key_of(sql):
+    """Return the index by which MariaDB finds the rows of a statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {sql}")
+        (row,) = [dict(zip((column[0] for column in cursor.description), each, strict=True)) for each in cursor]
+    return row["key"]
 
 
 @pytest.mark.usefixtures("_crowded")
@@ -87,3 +96,27 @@ class PlanTests:
             # The newest rows by their key need no other index.
             if "WHERE" in sql:
                 assert whole not in plan_of(sql), sql
+
+    @pytest.mark.skipif(connection.vendor != "mysql", reason="only there does the way to a row decide what is locked")
+    @pytest.mark.parametrize("statuses", [[Status.PENDING], [Status.PENDING, Status.SENDING]], ids=len)
+    def test_a_user_changes_the_state_of_events_by_their_key_on_mariadb(self, statuses):
+        pks = list(outbox().filter(status=Status.PENDING).values_list("pk", flat=True))
+
+        for chosen in (pks[:1], pks[:7], pks):
+            with CaptureQueriesContext(connection) as queries:
+                outbox().with_status(statuses, chosen).update(**cancelled(Reason.OPERATOR))
+
+            assert queries[0]["sql"].startswith("UPDATE")
+            assert key_of(queries[0]["sql"]) == "PRIMARY"
+
+    @pytest.mark.skipif(connection.vendor != "mysql", reason="only there does the way to a row decide what is locked")
+    def test_a_capture_supersedes_by_the_key_on_mariadb(self, settings):
+        settings.BREVO_EVENTS = {"ENGINE": "worker"}
+        old = [OutboxEvent.of(Event("cart_updated", "7@example.com", object_id="x")) for _ in range(20)]
+        outbox().bulk_create(old)
+        with CaptureQueriesContext(connection) as queries:
+            track(Event("order_completed", "7@example.com", object_id="x", supersedes=["cart_updated"]))
+
+        (update,) = [query["sql"] for query in queries if query["sql"].startswith("UPDATE")]
+        assert key_of(update) == "PRIMARY"
+        assert outbox().filter(reason=Reason.SUPERSEDED).count() == 20

@@ -175,6 +175,15 @@ class SendTestTests:
 
         assert fake_brevo.requests == []
 
+    def test_goes_to_the_one_address_of_staging_and_says_so(self, fake_brevo, settings):
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "OVERRIDE_EMAIL": "staging@example.org"}
+
+        told = run("send_test_brevo_event", ADA)
+
+        assert fake_brevo.events == [{"email": "staging@example.org", "event": "brevo_events_test"}]
+        assert '"email":"staging@example.org"' in told
+        assert ADA not in told
+
     def test_tells_that_the_key_is_missing(self, settings):
         settings.BREVO_EVENTS = {"TRANSPORT": "http", "URL": "http://127.0.0.1:1/", "MA_KEY": ""}
 

@@ -13,9 +13,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import trustme
 
-from brevo_events import transports
+from brevo_events import track, transports
+from brevo_events.delivery import deliver
 from brevo_events.events import Event
 from brevo_events.exceptions import InvalidSetting
+from brevo_events.models import OutboxEvent
 from brevo_events.testing import FakeBrevo, Reply
 from brevo_events.transports import locmem
 from brevo_events.transports.console import ConsoleTransport
@@ -69,6 +71,93 @@ class CurrentTests:
         statuses = [transports.current().send(BODY).status for _ in range(2)]
 
         assert statuses == [204, 401]
+
+
+class OverrideTests:
+    TARGET = "staging@example.org"
+
+    @pytest.fixture
+    def _overridden(self, settings):
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "OVERRIDE_EMAIL": self.TARGET}
+
+    @pytest.mark.parametrize("off", [None, ""])
+    def test_is_not_there_where_it_is_off(self, settings, fake_brevo, off):
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "OVERRIDE_EMAIL": off}
+
+        assert isinstance(transports.current(), HttpTransport)
+        assert transports.current().send(BODY).status == 204
+        assert fake_brevo.requests[0].body == BODY.encode()
+
+    @pytest.mark.usefixtures("fake_brevo", "_overridden")
+    def test_readdresses_every_body_over_http_and_changes_nothing_else(self, fake_brevo):
+        data = {"price": 0.3, "text": 'é "🛒"', "email": "ada@example.com"}
+        event = Event("a", "ada@example.com", object_id="cart:1", data=data, properties={"FIRSTNAME": "Ada"})
+
+        answer = transports.current().send(event.json())
+
+        assert answer.status == 204
+        assert fake_brevo.events == [{**event.body(), "email": self.TARGET}]
+        assert fake_brevo.requests[0].headers["ma-key"] == KEY
+
+    @pytest.mark.usefixtures("fake_brevo", "_overridden")
+    def test_hands_on_what_brevo_answers(self, fake_brevo):
+        fake_brevo.next(Reply.too_many(retry_after=7))
+
+        answer = transports.current().send(BODY)
+
+        assert (answer.status, answer.headers["retry-after"]) == (429, "7")
+
+    @pytest.mark.usefixtures("fake_brevo", "_overridden")
+    def test_keeps_the_connections_from_one_delivery_to_the_next(self, fake_brevo):
+        first, second = transports.current(), transports.current()
+
+        assert first._transport is second._transport
+
+    def test_readdresses_what_is_kept_in_memory(self, settings):
+        settings.BREVO_EVENTS = {"OVERRIDE_EMAIL": self.TARGET}
+
+        transports.current().send(BODY)
+
+        assert locmem.sent == [{"email": self.TARGET, "event": "cart_updated"}]
+
+    def test_readdresses_what_is_printed(self, settings, capsys):
+        settings.BREVO_EVENTS = {"OVERRIDE_EMAIL": self.TARGET, "TRANSPORT": "console"}
+
+        transports.current().send(BODY)
+
+        assert json.loads(capsys.readouterr().out) == {"email": self.TARGET, "event": "cart_updated"}
+
+    def test_readdresses_what_a_transport_of_the_project_sends(self, settings):
+        settings.BREVO_EVENTS = {"OVERRIDE_EMAIL": self.TARGET, "TRANSPORT": "tests.test_transports.LocmemOfTheProject"}
+
+        transports.current().send(BODY)
+
+        assert locmem.sent[0]["email"] == self.TARGET
+
+    @pytest.mark.usefixtures("fake_brevo")
+    def test_of_an_address_that_is_none_sends_nothing(self, settings, fake_brevo):
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "OVERRIDE_EMAIL": "staging"}
+
+        with pytest.raises(InvalidSetting, match="OVERRIDE_EMAIL"):
+            transports.current()
+
+    @pytest.mark.usefixtures("fake_brevo", "_overridden")
+    @pytest.mark.django_db(transaction=True)
+    def test_leaves_the_real_contact_in_the_outbox(self, fake_brevo):
+        captured = [track("viewed", email, data={"n": 1}) for email in ("ada@example.com", "bob@example.com")]
+
+        deliver()
+
+        assert [body["email"] for body in fake_brevo.events] == [self.TARGET] * 2
+        assert [(row.email, row.contact, row.body) for row in OutboxEvent.objects.order_by("pk")] == [
+            (row.email, row.contact, row.body) for row in captured
+        ]
+        assert OutboxEvent.objects.of_contact("ADA@example.com").get().status == "sent"
+        assert not OutboxEvent.objects.of_contact(self.TARGET).exists()
+
+
+class LocmemOfTheProject(locmem.LocmemTransport):
+    """A transport that only a dotted path names."""
 
 
 class HttpTests:

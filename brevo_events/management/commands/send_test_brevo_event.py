@@ -6,7 +6,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from brevo_events import transports
-from brevo_events.events import Event
+from brevo_events.conf import settings
+from brevo_events.events import Event, readdressed
 from brevo_events.exceptions import BrevoEventsError
 from brevo_events.retry import meaning
 
@@ -23,6 +24,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, email: str, event: str, **options: Any) -> None:
         try:
             body = Event(event, email).json()
+            if override := settings.OVERRIDE_EMAIL:
+                # Printed as it goes out.
+                body = readdressed(body, override)
             answer = transports.current().send(body)
         except BrevoEventsError as error:
             raise CommandError(str(error)) from error
