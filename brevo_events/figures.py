@@ -189,14 +189,18 @@ def _failures(since: datetime) -> list[Failure]:
     of_these = _attempts().filter(event__in=[pk for pk, _, _ in events])
     last = of_these.order_by().values("event").annotate(last=Max("pk")).values_list("last", flat=True)
     rows = _attempts().filter(pk__in=list(last)).values_list("event", "error", "answer")
-    answers = {event: (error, _message(answer)) for event, error, answer in rows}
+    answers = {event: (_without_addresses(error), _message(answer)) for event, error, answer in rows}
     alike = Counter((name, code, *answers.get(pk, ("", ""))) for pk, name, code in events)
     return [Failure(*what, count) for what, count in alike.most_common(WORST)]
 
 
 def _message(answer: str) -> str:
     """Return Brevo's message, without the addresses in it: they would tell alike failures apart, and whom they met."""
-    return _ADDRESS.sub("…@…", " ".join(brevo_error(answer)[1].split()))[:MAX_MESSAGE_LENGTH]
+    return _without_addresses(" ".join(brevo_error(answer)[1].split()))[:MAX_MESSAGE_LENGTH]
+
+
+def _without_addresses(text: str) -> str:
+    return _ADDRESS.sub("…@…", text)
 
 
 def _events() -> OutboxEventQuerySet:

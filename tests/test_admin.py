@@ -4,27 +4,35 @@ import datetime as dt
 import re
 
 import pytest
-from django.contrib import admin
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import path, reverse
 from django.utils.html import escape
 
 from brevo_events import track
-from brevo_events.admin import OutboxEventAdmin
-from brevo_events.models import OutboxEvent, SendAttempt, Status
-from brevo_events.transports import locmem
+from brevo_events.models import OutboxEvent, Status
+from tests.browsing import (
+    ACTIONS,
+    ADA,
+    BOB,
+    EVE,
+    LIST,
+    address_of,
+    ask,
+    attempt,
+    confirm,
+    ended,
+    messages_of,
+    page_of,
+    root,
+    selected,
+    staff,
+    text_of,
+)
+from tests.shop.models import Cart
 
-ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
-LIST = "/admin/brevo_events/outboxevent/"
-
-staff_site = admin.AdminSite(name="staff")
-staff_site.register(OutboxEvent, OutboxEventAdmin)
-urlpatterns = [path("admin/", admin.site.urls), path("staff/", staff_site.urls)]
+MARKUP = """"'><pwned>${alert(1)}</pwned><script>alert(1)</script>"""
 
 
 @pytest.fixture(autouse=True)
@@ -35,56 +43,12 @@ def _by_hand(settings):
 
 @pytest.fixture
 def client(db):
-    """A browser in which a superuser is logged in."""
-    return browser_of(User.objects.create_superuser("root"))
+    return root()
 
 
 @pytest.fixture
 def viewer(db):
     return staff("view_outboxevent")
-
-
-@pytest.fixture
-def resender(db):
-    return staff("view_outboxevent", "resend_outboxevent")
-
-
-def staff(*permissions):
-    """Return a browser in which somebody with just these permissions is logged in."""
-    user = User.objects.create_user("-".join(permissions) or "nobody", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    assert user.user_permissions.count() == len(permissions)
-    return browser_of(user)
-
-
-def browser_of(user, **options):
-    browser = Client(**options)
-    browser.force_login(user)
-    return browser
-
-
-def page_of(event):
-    return f"{LIST}{event.pk}/change/"
-
-
-def button_of(event):
-    return f"{LIST}{event.pk}/resend/"
-
-
-def ended(email, status=Status.FAILED, name="viewed", object_id=None, data=None, **more):
-    event = track(name, email, object_id=object_id, data=data)
-    OutboxEvent.objects.filter(pk=event.pk).update(**{"status": status, "due_at": None, "attempts": 3, **more})
-    return OutboxEvent.objects.get(pk=event.pk)
-
-
-def attempt(event, **more):
-    values = {"started_at": event.created_at, "duration_ms": 12, **more}
-    return SendAttempt.objects.create(event=event, **values)
-
-
-def text_of(response):
-    assert response.status_code == 200
-    return response.content.decode()
 
 
 def listed(client, **query):
@@ -94,17 +58,14 @@ def listed(client, **query):
     return [event.email for event in response.context["cl"].result_list]
 
 
-def messages_of(response):
-    return [str(message) for message in response.context["messages"]]
+def moments_of(page):
+    """Return the lines of the timeline, each without its time."""
+    timeline = re.search('<ol class="brevo-timeline">(.*?)</ol>', page, re.DOTALL)[1]
+    return [without_tags(re.sub("<time.*?</time>", "", line)) for line in timeline.split("</li>")[:-1]]
 
 
-def resend_selected(client, *events, **more):
-    chosen = {"action": "resend", "_selected_action": [event.pk for event in events], **more}
-    return client.post(LIST, chosen, follow=True)
-
-
-def status_of(event):
-    return OutboxEvent.objects.get(pk=event.pk).status
+def without_tags(markup):
+    return " ".join(re.sub("<.*?>", " ", markup).split())
 
 
 @pytest.mark.django_db
@@ -143,6 +104,13 @@ class ListTests:
 
         assert listed(client) == [EVE, BOB, ADA]
 
+    @pytest.mark.parametrize("order", ["1", "-2", "7.-1", "99", "x"])
+    def test_keeps_that_order_whatever_is_asked_for(self, client, order):
+        for email in (BOB, ADA, EVE):
+            track("viewed", email)
+
+        assert listed(client, o=order) == [EVE, ADA, BOB]
+
     def test_has_its_own_colours(self, client):
         assert 'href="/static/brevo_events/admin.css"' in text_of(client.get(LIST))
 
@@ -158,15 +126,6 @@ class ListTests:
         (few, queries_of_few), (many, queries_of_many) = counts
         assert (few, many) == (5, 50)
         assert queries_of_few == queries_of_many
-
-    def test_escapes_what_came_from_outside(self, client):
-        track("<script>alert(1)</script>", "<b>@example.com", object_id="<i>")
-
-        page = text_of(client.get(LIST))
-        assert "<script>alert" not in page
-        assert "<b>@" not in page
-        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-        assert "&lt;b&gt;@example.com" in page
 
 
 @pytest.mark.django_db
@@ -271,25 +230,40 @@ class SearchTests:
         assert listed(client, q=str(events[1].pk)) == [BOB]
 
     @pytest.mark.parametrize("term", [ADA, "cart:1"])
-    def test_goes_together_with_a_filter_and_an_order(self, client, term):
+    def test_goes_together_with_a_filter(self, client, term):
         ended(ADA, Status.FAILED, "a", object_id="cart:1")
         ended(ADA, Status.FAILED, "c", object_id="cart:1")
         ended(ADA, Status.FAILED, "b", object_id="cart:1")
         ended(ADA, Status.SENT, "d", object_id="cart:1")
 
-        response = client.get(LIST, {"q": term, "status__exact": "failed", "o": "2"})
+        response = client.get(LIST, {"q": term, "status__exact": "failed"})
 
-        assert [event.name for event in response.context["cl"].result_list] == ["a", "b", "c"]
+        assert [event.name for event in response.context["cl"].result_list] == ["b", "c", "a"]
 
 
 @pytest.mark.django_db
 class PageTests:
-    def test_shows_the_body_as_readable_json(self, client):
+    def test_shows_the_body_as_readable_json_to_copy(self, client):
         event = ended(ADA, object_id="cart:1", data={"name": "Émile", "items": [1]})
 
-        pre = re.search("<pre class=brevo-body>(.*?)</pre>", text_of(client.get(page_of(event))), re.DOTALL)[1]
+        page = text_of(client.get(page_of(event)))
+
+        pre = re.search('<pre class="brevo-body" id="brevo-body"[^>]*>(.*?)</pre>', page, re.DOTALL)[1]
         assert pre.startswith("{\n  &quot;email&quot;: &quot;ada@example.com&quot;,\n")
         assert "&quot;name&quot;: &quot;Émile&quot;," in pre
+        assert re.search('<button [^>]*data-copies="brevo-body"', page)
+
+    def test_shows_the_command_line_of_the_request_without_the_key(self, client, settings):
+        settings.BREVO_EVENTS = {"ENGINE": "worker", "MA_KEY": "k" * 24, "URL": "https://example.com/track"}
+        event = ended(ADA, data={"name": "it's"})
+
+        page = text_of(client.get(page_of(event)))
+
+        command = re.search('<pre class="brevo-body" id="brevo-curl"[^>]*>(.*?)</pre>', page, re.DOTALL)[1]
+        assert command.startswith("curl -X POST https://example.com/track \\\n")
+        assert escape('-H "ma-key: $BREVO_MA_KEY"') in command
+        assert escape("""it'"'"'s""") in command
+        assert "k" * 24 not in page
 
     def test_can_be_read_only(self, client):
         page = text_of(client.get(page_of(ended(ADA))))
@@ -300,52 +274,131 @@ class PageTests:
         assert f"{LIST}add/" not in page
 
     @pytest.mark.parametrize(
-        ("code", "error", "sentence"),
+        ("code", "error", "shown"),
         [
-            (204, "", "Brevo has taken the event."),
-            (401, "unauthorized", "Brevo does not know the ma-key."),
-            (503, "", "Brevo had a problem of its own."),
-            (None, "timeout", "Brevo did not answer in time."),
+            (204, "", "Request: 204 after 12 ms Brevo has taken the event."),
+            (401, "unauthorized", "Request: 401 after 12 ms unauthorized Brevo does not know the ma-key."),
+            (503, "", "Request: 503 after 12 ms Brevo had a problem of its own."),
+            (None, "timeout", "Request: timeout after 12 ms Brevo did not answer in time."),
         ],
     )
-    def test_says_what_the_last_answer_means(self, client, code, error, sentence):
+    def test_says_of_each_answer_what_it_means(self, client, code, error, shown):
         event = ended(ADA)
         attempt(event, response_code=400)
         attempt(event, response_code=code, error=error)
 
-        page = text_of(client.get(page_of(event)))
-        assert sentence in page
-        assert "Brevo refused the event" not in page
+        captured, first, second, end = moments_of(text_of(client.get(page_of(event))))
+        assert (captured, end) == ("Captured", "Failed")
+        assert first.startswith("Request: 400 after 12 ms Brevo refused the event")
+        assert second.startswith(shown)
 
-    def test_says_that_nothing_was_sent_yet(self, client):
-        assert "Not sent yet." in text_of(client.get(page_of(track("viewed", ADA))))
+    @pytest.mark.parametrize(
+        ("changes", "last"),
+        [
+            ({"status": "pending"}, ["Next attempt"]),
+            ({"status": "pending", "parked": True}, ["Waits for an earlier event of the same contact."]),
+            ({"status": "pending", "expires_at": dt.datetime(2030, 1, 1, tzinfo=dt.UTC)}, ["Next attempt", "Expires"]),
+            (
+                {"status": "sending"},
+                ["Being sent. If its worker dies, it is due again at the time below.", "Due again"],
+            ),
+            ({"status": "sent", "expires_at": dt.datetime(2030, 1, 1, tzinfo=dt.UTC)}, ["Sent"]),
+            ({"status": "failed", "reason": "gave_up"}, ["Failed: Gave up after too many attempts"]),
+            ({"status": "cancelled", "reason": "operator"}, ["Cancelled: Cancelled by an operator"]),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+    )
+    def test_says_what_comes_next_or_how_it_ended(self, client, changes, last):
+        event = track("viewed", ADA)
+        OutboxEvent.objects.filter(pk=event.pk).update(**changes)
 
-    @pytest.mark.parametrize("browser", ["client", "viewer"])
-    def test_shows_the_attempts_below_in_their_order(self, request, browser):
+        assert moments_of(text_of(client.get(page_of(event)))) == ["Captured", *last]
+
+    def test_shows_the_attempts_in_their_order(self, client):
         event = ended(ADA)
-        attempt(event, response_code=None, error="timeout", answer="Cut off.", duration_ms=20001)
+        attempt(event, response_code=None, error="timeout", duration_ms=20001)
         attempt(event, response_code=400, error="out_of_range", answer='{"code": "x", "message": "Too far"}')
         attempt(ended(BOB), response_code=418)
 
-        page = text_of(request.getfixturevalue(browser).get(page_of(event)))
-        assert page.index("Cut off.") < page.index("Too far")
-        assert page.index("20001") < page.index("out_of_range")
+        page = text_of(client.get(page_of(event)))
+        assert "20001 ms" in moments_of(page)[1]
+        assert "out_of_range: Too far" in moments_of(page)[2]
         assert "418" not in page
 
-    def test_escapes_what_came_from_outside(self, client):
-        markup = "<script>alert(1)</script>"
-        event = ended(f"{markup}@example.com", name=markup, object_id=markup, data={markup: markup})
-        attempt(event, response_code=400, error=markup[:20], answer=f'{{"code": "x", "message": "{markup}"}}')
-        attempt(event, response_code=500, answer=markup)
+    def test_shows_the_newest_attempts_of_very_many(self, client):
+        event = ended(ADA)
+        for number in range(52):
+            attempt(event, response_code=503, duration_ms=1000 + number)
+
+        moments = moments_of(text_of(client.get(page_of(event))))
+
+        assert moments[1] == "Only the newest 50 requests are shown."
+        assert [moment.split()[3] for moment in moments[2:-1]] == [str(1000 + number) for number in range(2, 52)]
+
+    def test_leads_to_the_newest_other_events_of_the_contact(self, client):
+        others = [track("viewed", email, object_id="cart:1") for email in ["Ada@Example.com"] * 6 + [ADA] * 6]
+        track("viewed", BOB)
+        event = ended(ADA)
 
         page = text_of(client.get(page_of(event)))
-        assert "<script>alert" not in page
-        assert page.count(escape(markup)) >= 7
+
+        section = re.search('<ul class="brevo-others">(.*?)</ul>', page, re.DOTALL)[1]
+        assert re.findall('href="([^"]*)"', section) == [page_of(other) for other in others[:1:-1]]
+
+    def test_of_an_erased_event_shows_that_it_is_and_nothing_of_others(self, client):
+        event, other = ended(ADA), ended(BOB)
+        confirm(client, "erase", event)
+        confirm(client, "erase", other)
+
+        page = text_of(client.get(page_of(event)))
+
+        assert "Erased with its contact." in page
+        assert 'id="brevo-body"' not in page
+        assert f'href="{page_of(other)}"' not in page
+        assert address_of("erase") not in page
+        assert address_of("resend") not in page
+
+    @pytest.mark.parametrize(
+        ("source", "shown"),
+        [
+            ("shop.cart:7", "Caused by a change of cart 7"),
+            ("shop.cart:<i>", "Caused by a change of cart &lt;i&gt;"),
+            ("gone.model:7", None),
+            ("rubbish", None),
+            ("", None),
+        ],
+    )
+    def test_names_the_row_that_caused_the_event(self, client, source, shown):
+        event = ended(ADA, source=source)
+
+        found = re.search("Caused by a change of.*?</p>", text_of(client.get(page_of(event))))
+
+        assert (without_tags(found[0]) if found else None) == shown
+
+    @pytest.mark.parametrize(("permissions", "leads"), [(["view_user"], True), ([], False)])
+    def test_leads_to_that_row_where_the_user_may_see_it(self, permissions, leads):
+        browser, user = staff("view_outboxevent", *permissions), User.objects.create_user("ada")
+        event, dangling = ended(ADA, source=f"auth.user:{user.pk}"), ended(ADA, source="auth.user:x")
+
+        assert (f'<a href="/admin/auth/user/{user.pk}/change/">' in text_of(browser.get(page_of(event)))) is leads
+        assert "/admin/auth/user/x/" not in text_of(browser.get(page_of(dangling)))
+
+    def test_asks_the_database_as_often_for_many_attempts_and_other_events_as_for_few(self, client):
+        event, counts = ended(ADA, source=f"shop.cart:{Cart.objects.create().pk}"), []
+        client.get(page_of(event))
+        for number in (1, 20):
+            for _ in range(number):
+                attempt(event, response_code=503)
+                ended(ADA)
+            with CaptureQueriesContext(connection) as queries:
+                text_of(client.get(page_of(event)))
+            counts.append(len(queries))
+
+        assert counts[0] == counts[1]
 
     @pytest.mark.parametrize("key", ["0", "9" * 30, "abc", "%00", "1'", "_00"])
-    @pytest.mark.parametrize("verb", ["change", "resend"])
-    def test_of_an_event_that_does_not_exist_leads_home(self, client, key, verb):
-        response = client.get(f"{LIST}{key}/change/") if verb == "change" else client.post(f"{LIST}{key}/resend/")
+    def test_of_an_event_that_does_not_exist_leads_home(self, client, key):
+        response = client.get(f"{LIST}{key}/change/")
 
         assert (response.status_code, response.url) == (302, "/admin/")
 
@@ -381,224 +434,67 @@ class NothingCanBeEditedTests:
         assert "delete_selected" not in text_of(client.get(LIST))
 
 
-@pytest.mark.django_db(transaction=True)
-class ResendTests:
-    @pytest.mark.parametrize("browser", ["client", "resender"])
-    def test_by_the_button_makes_the_event_due_again(self, request, browser):
-        event = ended(ADA, reason="rejected")
-
-        response = request.getfixturevalue(browser).post(button_of(event), follow=True)
-
-        row = OutboxEvent.objects.get()
-        assert (row.status, row.reason, row.attempts) == (Status.PENDING, "", 0)
-        assert row.due_at is not None
-        assert response.redirect_chain == [(page_of(event), 302)]
-        assert messages_of(response) == ["1 event is due again."]
-
-    @pytest.mark.parametrize("browser", ["client", "resender"])
-    def test_by_the_action_makes_the_selected_due_again(self, request, browser):
-        events = [ended(email) for email in (ADA, BOB, EVE)]
-
-        response = resend_selected(request.getfixturevalue(browser), *events[:2])
-
-        assert [status_of(event) for event in events] == [Status.PENDING, Status.PENDING, Status.FAILED]
-        assert messages_of(response) == ["2 events are due again."]
-
-    def test_by_the_action_takes_all_that_a_filter_shows_and_not_more(self, client, monkeypatch):
-        monkeypatch.setattr(OutboxEventAdmin, "list_per_page", 1)
-        events = [ended(ADA), ended(BOB), ended(EVE, name="bought")]
-        chosen = {"action": "resend", "select_across": "1", "_selected_action": [events[0].pk]}
-
-        client.post(f"{LIST}?name=viewed", chosen)
-
-        assert [status_of(event) for event in events] == [Status.PENDING, Status.PENDING, Status.FAILED]
-
-    def test_by_the_action_goes_together_with_a_search(self, client):
-        events = [ended(ADA), ended(ADA), ended(BOB)]
-        chosen = {"action": "resend", "select_across": "1", "_selected_action": [events[0].pk]}
-
-        client.post(f"{LIST}?q={ADA}", chosen)
-
-        assert [status_of(event) for event in events] == [Status.PENDING, Status.PENDING, Status.FAILED]
-
-    @pytest.mark.parametrize("selected", [[], ["0"]])
-    def test_of_nothing_resends_nothing(self, client, selected):
-        event = ended(ADA)
-
-        client.post(LIST, {"action": "resend", "_selected_action": selected})
-
-        assert status_of(event) == Status.FAILED
-        assert not LogEntry.objects.exists()
-
-    def test_sends_nothing_in_the_request(self, client, settings):
-        events = [ended(ADA), ended(BOB)]
-        settings.BREVO_EVENTS = {"ENGINE": "inline"}
-
-        client.post(button_of(events[0]))
-        resend_selected(client, events[1])
-
-        assert locmem.sent == []
-        assert [status_of(event) for event in events] == [Status.PENDING] * 2
-
-    @pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete"])
-    def test_by_the_button_takes_a_post_only(self, client, method):
-        event = ended(ADA)
-
-        response = getattr(client, method)(button_of(event))
-
-        assert (response.status_code, response["Allow"]) == (405, "POST")
-        assert status_of(event) == Status.FAILED
-
-    def test_by_a_get_of_the_list_does_nothing(self, client):
-        event = ended(ADA)
-
-        client.get(LIST, {"action": "resend", "_selected_action": event.pk})
-
-        assert status_of(event) == Status.FAILED
-
-    def test_without_the_csrf_token_is_refused(self, settings):
-        browser = browser_of(User.objects.create_superuser("root"), enforce_csrf_checks=True)
-        event = ended(ADA)
-
-        by_button = browser.post(button_of(event))
-        by_action = browser.post(LIST, {"action": "resend", "_selected_action": [event.pk]})
-
-        assert (by_button.status_code, by_action.status_code) == (403, 403)
-        assert status_of(event) == Status.FAILED
-
-    @pytest.mark.parametrize("middleware", [True, False])
-    def test_by_the_button_of_the_page_carries_the_token(self, settings, middleware):
-        if not middleware:
-            settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "Csrf" not in name]
-        browser = browser_of(User.objects.create_superuser("root"), enforce_csrf_checks=True)
-        event = ended(ADA)
-        form = re.search(
-            f'<form method="post" action="{button_of(event)}">.*?</form>',
-            text_of(browser.get(page_of(event))),
-            re.DOTALL,
-        )[0]
-        token = re.search('name="csrfmiddlewaretoken" value="(.*?)"', form)[1]
-
-        assert browser.post(button_of(event)).status_code == 403
-        assert browser.post(button_of(event), {"csrfmiddlewaretoken": token}).status_code == 302
-        assert status_of(event) == Status.PENDING
-
-    def test_is_left_in_the_log_without_the_address(self, client):
-        events = [ended(ADA), ended(BOB)]
-
-        client.post(button_of(events[0]))
-        resend_selected(client, events[1])
-
-        entries = LogEntry.objects.order_by("pk")
-        assert [entry.object_id for entry in entries] == [str(event.pk) for event in events]
-        for entry, event in zip(entries, events, strict=True):
-            assert entry.user.username == "root"
-            assert entry.action_flag == CHANGE
-            assert (entry.object_repr, entry.get_change_message()) == (f"viewed #{event.pk}", "Resent.")
-            assert "@" not in repr(vars(entry))
-
-    def test_tells_what_was_skipped_and_why(self, client):
-        stale, _newer = (ended(ADA, object_id="cart:1") for _ in range(2))
-        waiting, sent, failed = track("viewed", ADA), ended(BOB, Status.SENT), ended(EVE)
-
-        response = resend_selected(client, stale, waiting, sent, failed)
-
-        assert set(messages_of(response)) == {
-            "1 event is due again.",
-            "1 event was skipped: a newer event of the same contact and object exists.",
-            "1 event was skipped: still waiting or being sent.",
-            "1 event was skipped: already sent.",
-        }
-        assert [status_of(event) for event in (stale, sent, failed)] == [Status.FAILED, Status.SENT, Status.PENDING]
-        assert LogEntry.objects.count() == 1
-
-    def test_by_the_button_takes_a_sent_event_and_tells_of_an_outdated_one(self, client):
-        sent, stale, _newer = ended(ADA, Status.SENT), *(ended(BOB, object_id="cart:1") for _ in range(2))
-
-        client.post(button_of(sent))
-        response = client.post(button_of(stale), follow=True)
-
-        assert status_of(sent) == Status.PENDING
-        assert status_of(stale) == Status.FAILED
-        assert "1 event was skipped: a newer event of the same contact and object exists." in messages_of(response)
-
-    def test_of_many_is_not_one_query_each_but_for_the_log(self, client):
-        events = [ended(f"{number}@example.com") for number in range(20)]
-
-        with CaptureQueriesContext(connection) as queries:
-            client.post(LIST, {"action": "resend", "_selected_action": [event.pk for event in events]})
-
-        assert LogEntry.objects.count() == 20
-        others = [
-            query["sql"] for query in queries if not re.match(r"INSERT INTO .django_admin_log|BEGIN", query["sql"])
-        ]
-        assert len(others) < 20
-
-    def test_leads_back_to_the_site_that_it_came_from(self, client, settings):
-        settings.ROOT_URLCONF = "tests.test_admin"
-        event = ended(ADA)
-        button = reverse("admin:brevo_events_outboxevent_resend", args=(event.pk,), current_app="staff")
-
-        assert button.startswith("/staff/")
-        assert button in text_of(client.get(f"/staff/brevo_events/outboxevent/{event.pk}/change/"))
-        assert client.post(button).url == f"/staff/brevo_events/outboxevent/{event.pk}/change/"
-
-
 @pytest.mark.django_db
-class PermissionsTests:
-    @pytest.mark.parametrize(
-        ("status", "shown"), [("failed", True), ("sent", True), ("cancelled", True), ("pending", False)]
-    )
-    def test_of_a_resender_show_button_and_action(self, resender, status, shown):
-        event = ended(ADA, status)
+class MarkupTests:
+    """What came from outside is text, wherever it is shown."""
 
-        assert (button_of(event) in text_of(resender.get(page_of(event)))) is shown
-        assert '<option value="resend">' in text_of(resender.get(LIST))
+    @pytest.fixture
+    def event(self):
+        address = f"{MARKUP}@example.com"
+        event = ended(address, name=MARKUP, object_id=MARKUP, data={MARKUP: MARKUP}, source=f"shop.cart:{MARKUP}")
+        ended(address, name=MARKUP, object_id=MARKUP)
+        attempt(event, response_code=400, error=MARKUP, answer=f'{{"code": "x", "message": "{MARKUP[1:]}"}}')
+        attempt(event, response_code=500, answer=MARKUP)
+        attempt(event, error=MARKUP)
+        return event
 
-    def test_of_a_viewer_show_all_but_button_and_action(self, viewer):
-        event = ended(ADA)
+    def assert_is_text(self, response, least):
+        page = text_of(response)
+        assert "<pwned" not in page
+        assert "<script>alert" not in page
+        assert "\"'>" not in page
+        assert page.count(escape(MARKUP[2:])) >= least
 
-        assert ADA in text_of(viewer.get(LIST))
-        assert ADA in text_of(viewer.get(page_of(event)))
-        assert 'value="resend"' not in text_of(viewer.get(LIST))
-        assert "/resend/" not in text_of(viewer.get(page_of(event)))
+    def test_in_the_list(self, client, event):
+        self.assert_is_text(client.get(LIST), least=5)  # name and address of two, and the filter
 
-    def test_of_a_viewer_do_not_suffice_to_resend(self, viewer):
-        event = ended(ADA)
+    def test_in_the_list_of_a_search_and_a_filter(self, client, event):
+        self.assert_is_text(client.get(LIST, {"q": MARKUP, "name": MARKUP}), least=6)
 
-        assert viewer.post(button_of(event)).status_code == 403
-        resend_selected(viewer, event)
+    def test_on_the_page_of_an_event(self, client, event):
+        # Title, path, heading, fields, answers, body, command line, source and the contact's other event.
+        self.assert_is_text(client.get(page_of(event)), least=15)
 
-        assert status_of(event) == Status.FAILED
-        assert not LogEntry.objects.exists()
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_where_an_action_asks(self, client, event, action):
+        least = 1 if action == "erase" else 0
+        self.assert_is_text(ask(client, action, event, back=f"/{MARKUP}"), least=least + 2)
+        self.assert_is_text(client.post(f"{LIST}?q={MARKUP}", selected(action, event)), least=least)
 
-    def test_to_resend_alone_are_not_enough(self):
-        browser, event = staff("resend_outboxevent"), ended(ADA)
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_after_an_action(self, client, event, action):
+        track(MARKUP, f"{MARKUP}@example.com")
 
-        assert browser.post(button_of(event)).status_code == 403
-        assert browser.get(LIST).status_code == 403
-        assert status_of(event) == Status.FAILED
+        response = confirm(client, action, event, back=LIST)
 
-    def test_of_nobody_show_nothing(self):
-        browser, event = staff(), ended(ADA)
+        assert messages_of(response)
+        self.assert_is_text(response, least=1)
 
-        for response in (browser.get(LIST), browser.get(page_of(event)), browser.post(button_of(event))):
-            assert response.status_code == 403
-            assert ADA not in response.content.decode()
-        assert "Brevo" not in text_of(browser.get("/admin/"))
+    def test_in_the_log_of_the_admin(self, client, event):
+        confirm(client, "resend", event, include_outdated="on")
 
-    @pytest.mark.parametrize("is_staff", [True, False])
-    def test_are_asked_for_after_a_login(self, is_staff):
-        event = ended(ADA)
-        browser = Client() if is_staff else browser_of(User.objects.create_user("customer"))
+        self.assert_is_text(client.get("/admin/"), least=1)
+        self.assert_is_text(client.get(f"{LIST}{event.pk}/history/"), least=2)
 
-        for url, method in (
-            (LIST, "get"),
-            (page_of(event), "get"),
-            (button_of(event), "post"),
-            (button_of(event), "get"),
-        ):
-            response = getattr(browser, method)(url)
-            assert response.status_code == 302
-            assert response.url.startswith("/admin/login/")
-        assert status_of(event) == Status.FAILED
+    def test_on_the_overview(self, client, event):
+        OutboxEvent.objects.update(status=Status.FAILED, finished_at=event.created_at)
+
+        self.assert_is_text(client.get(f"{LIST}overview/"), least=3)
+
+    def test_where_addresses_are_masked(self, event):
+        browser = staff("view_outboxevent", "erase_contact")
+        OutboxEvent.objects.update(email="<@<script>alert(1)")
+
+        for response in (browser.get(LIST), browser.get(page_of(event)), ask(browser, "erase", event)):
+            self.assert_is_text(response, least=0)
+            assert "&lt;…@&lt;…" in text_of(response)

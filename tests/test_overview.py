@@ -19,7 +19,7 @@ from brevo_events.admin.banner import banner
 from brevo_events.columns import in_seconds
 from brevo_events.models import Gate, GateReason, OutboxEvent, SendAttempt, Status
 from brevo_events.transports import locmem
-from tests.test_admin import LIST, browser_of, messages_of, staff, text_of
+from tests.browsing import LIST, browser_of, messages_of, staff, text_of
 
 ADA = "ada@example.com"
 PAGE, PAUSE, RESUME = f"{LIST}overview/", f"{LIST}overview/pause/", f"{LIST}overview/resume/"
@@ -145,6 +145,7 @@ class OverviewTests:
         assert page.count("&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;") >= 3
 
     def test_shows_no_address(self, client):
+        attempt(failed(message=f"{ADA} is blocked"), code=400, error=f"blocked:{ADA}")
         failed(message=f"{ADA} is blocked")
 
         assert ADA not in text_of(client.get(PAGE))
@@ -198,7 +199,7 @@ class OverviewTests:
         assert f'href="{PAGE}"' in text_of(client.get(APP))
 
     def test_of_another_site_stays_there(self, client, settings):
-        settings.ROOT_URLCONF = "tests.test_admin"
+        settings.ROOT_URLCONF = "tests.browsing"
         failed()
 
         page = text_of(client.get(PAGE.replace("/admin/", "/staff/")))

@@ -12,7 +12,14 @@ from brevo_events import privacy
 from brevo_events.admin.masking import masked, may_see_contacts
 from brevo_events.choices import Status
 from brevo_events.models import outbox
-from brevo_events.querysets import SKIPPED_ERASED, SKIPPED_EXPIRED, SKIPPED_OUTDATED, SKIPPED_SENT, Changed
+from brevo_events.querysets import (
+    SKIPPED_ERASED,
+    SKIPPED_EXPIRED,
+    SKIPPED_OUTDATED,
+    SKIPPED_SENT,
+    Changed,
+    in_batches,
+)
 
 MOST_CONTACTS = 100
 SHOWN_CONTACTS = 10
@@ -115,11 +122,10 @@ class Erase(Action):
         if len(emails) > MOST_CONTACTS:
             changed.skip(_("choose events of %d contacts at most") % MOST_CONTACTS, len(pks) - erased)
             return changed
-        for contact, email in emails.items():
-            changed.pks += outbox().filter(contact=contact).values_list("pk", flat=True)
-            if not dry_run:
-                for _count in privacy.erase(email):
-                    pass
+        changed.pks += outbox().filter(contact__in=emails).order_by("pk").values_list("pk", flat=True)
+        for email in () if dry_run else emails.values():
+            for _count in privacy.erase(email):
+                pass
         return changed
 
     def facts(self, request: HttpRequest, pks: list[int]) -> list[str]:
@@ -134,4 +140,9 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (Resend(), Cance
 
 
 def _addresses(pks: list[int]) -> dict[str, str]:
-    return dict(outbox().filter(pk__in=pks).exclude(contact="").values_list("contact", "email").order_by("pk"))
+    # In batches, since one contact may have more events than SQLite takes in a statement.
+    found: dict[str, str] = {}
+    for batch in in_batches(sorted(pks)):
+        events = outbox().filter(pk__in=batch).exclude(contact="").order_by("pk")
+        found |= dict(events.values_list("contact", "email"))
+    return found

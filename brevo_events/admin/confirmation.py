@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -7,6 +8,7 @@ from django.contrib.admin import ModelAdmin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import transaction
 from django.db.models import Min, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -49,7 +51,7 @@ class Confirmation:
         self._check(request, action)
         changed = action.change(pks, **_chosen(action, request))
         self._log(request, action, changed.pks)
-        engines.nudge(in_background=True)
+        transaction.on_commit(lambda: engines.nudge(in_background=True), using=outbox().db)
         self._tell(request, action, changed)
         return HttpResponseRedirect(self._back(request, pks))
 
@@ -64,19 +66,14 @@ class Confirmation:
         """Show what would be done to these events, and ask."""
         self._check(request, action)
         plan = action.change(pks, dry_run=True)
-        events = outbox().filter(pk__in=plan.pks)
-        options = [
-            {"name": name, "label": label, "count": plan.skipped[str(reason)]}
-            for name, (reason, label) in action.options.items()
-            if str(reason) in plan.skipped
-        ]
+        options = _options(action, pks, plan)
         context = {
             **self._admin.admin_site.each_context(request),
             "opts": self._admin.opts,
             "title": action.title,
             "action": action,
             "planned": _counted(action.planned, len(plan.pks)) if plan.pks else "",
-            "oldest": events.aggregate(oldest=Min("created_at"))["oldest"] if plan.pks else None,
+            "oldest": _oldest(plan.pks),
             "skipped": plan.skipped,
             "facts": action.facts(request, plan.pks) if plan.pks else [],
             "options": options,
@@ -113,6 +110,8 @@ class Confirmation:
                 "%(count)d event was skipped: %(reason)s.", "%(count)d events were skipped: %(reason)s.", skipped
             )
             self._admin.message_user(request, text % {"count": skipped, "reason": reason}, messages.WARNING)
+        if not changed.pks and not changed.skipped:
+            self._admin.message_user(request, _("There is nothing to do."), messages.WARNING)
 
     def _back(self, request: HttpRequest, pks: list[int]) -> str:
         back = request.POST.get("back", "")
@@ -128,6 +127,24 @@ def _numbers(text: str) -> list[int]:
     if len(numbers) > MOST or not all(number.isdecimal() and len(number) < 19 for number in numbers):
         raise BadRequest("pks must be numbers of events.")
     return [int(number) for number in numbers]
+
+
+def _options(action: Action, pks: list[int], plan: Changed) -> list[dict[str, Any]]:
+    """Return the boxes that can be ticked, each with the number of events that do not go without it."""
+    found = []
+    if any(str(reason) in plan.skipped for reason, _label in action.options.values()):
+        for name, (reason, label) in action.options.items():
+            # An event is skipped for the first reason only, and may need two boxes: so all others are ticked.
+            others = {other: other != name for other in action.options}
+            if count := action.change(pks, dry_run=True, **others).skipped.get(str(reason)):
+                found.append({"name": name, "label": label, "count": count})
+    return found
+
+
+def _oldest(pks: list[int]) -> datetime | None:
+    """Return when the first of these events was captured."""
+    found = [outbox().filter(pk__in=batch).aggregate(oldest=Min("created_at")) for batch in in_batches(pks)]
+    return min((one["oldest"] for one in found if one["oldest"]), default=None)
 
 
 def _chosen(action: Action, request: HttpRequest) -> dict[str, bool]:
