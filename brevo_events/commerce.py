@@ -15,7 +15,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from contextlib import suppress
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 from django.utils import timezone
@@ -29,6 +30,7 @@ Money: TypeAlias = Decimal | int | float | str
 Id: TypeAlias = Any  # an int, a str or a UUID
 
 CART_UPDATED = "cart_updated"
+OPTIONS = frozenset({"coalesce", "delay", "supersedes", "expires", "idempotency_key"})
 NOISE = Decimal("0.000001")  # what a float adds to an amount of money is smaller
 
 
@@ -134,9 +136,9 @@ def cart_updated(
 
     ``items`` are ``Item`` or dicts of the same names. ``url`` is the address of
     the cart, ``currency`` a code of ISO 4217. ``subtotal`` is computed from the
-    items where it is not given; ``total_before_tax`` from that, ``discount``
-    and ``shipping``; and ``total`` from that and ``tax``. Where your prices
-    include the tax, give ``total`` yourself. Raises ``InvalidEvent``.
+    items where it is not given, ``total`` from that, ``discount``, ``shipping``
+    and ``tax``; and where there is a tax, ``total_before_tax`` too. Where your
+    prices include the tax, give ``total`` yourself. Raises ``InvalidEvent``.
     """
     lines = _items(items)
     return Event(
@@ -148,7 +150,7 @@ def cart_updated(
             **_amounts(lines, total, subtotal, discount, shipping, tax, total_before_tax),
             **_present(currency=_currency(currency), url=url, affiliation=affiliation),
             "items": lines,
-            **extra,
+            **_extra(extra),
         },
         coalesce=True,
         delay=delay,
@@ -163,7 +165,7 @@ def cart_deleted(email: str, *, cart_id: Id, properties: Mapping[str, Any] | Non
         email,
         object_id=_cart(cart_id),
         properties=properties,
-        data={"items": [], **extra},
+        data={"items": [], **_extra(extra)},
         supersedes=(CART_UPDATED,),
     )
 
@@ -226,7 +228,7 @@ def order_completed(
                 billing_address=_address(billing_address, "billing_address"),
             ),
             "items": lines,
-            **extra,
+            **_extra(extra),
         },
         supersedes=(CART_UPDATED,),
         idempotency_key=number if idempotency_key is None else idempotency_key,
@@ -250,7 +252,11 @@ def _amounts(
         tax=_amount(tax, "tax"),
         total=_amount(total, "total"),
     )
-    amounts.setdefault("subtotal", sum((item["price"] * item["quantity"] for item in items), Decimal(0)))
+    if "subtotal" not in amounts:
+        exact = sum((item["price"] * item["quantity"] for item in items), Decimal(0))
+        # As fine as the finest price, and no finer: half a metre at 19.99 costs what the till would say.
+        digits = max([2, *(-_exponent(item["price"]) for item in items)])
+        amounts["subtotal"] = exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
     net = amounts["subtotal"] - amounts.get("discount", 0) + amounts.get("shipping", 0)
     if "tax" in amounts:
         amounts.setdefault("total_before_tax", amounts["total"] - amounts["tax"] if "total" in amounts else net)
@@ -298,13 +304,23 @@ def _amount(value: Money | None, path: str) -> Decimal | None:
 
 
 def _needed_amount(value: Money, path: str) -> Decimal:
-    try:
-        amount = Decimal(str(value)).quantize(NOISE) if isinstance(value, float) else Decimal(value)
-    except (InvalidOperation, TypeError, ValueError):
-        amount = Decimal("NaN")
-    if isinstance(value, bool) or not amount.is_finite():
+    amount = Decimal("NaN")
+    if isinstance(value, Decimal | int | float | str) and not isinstance(value, bool):
+        with suppress(InvalidOperation):
+            amount = Decimal(str(value)).quantize(NOISE) if isinstance(value, float) else Decimal(value)
+    if not amount.is_finite():
         raise InvalidEvent(f"{path} must be an amount such as 19.90, not {value!r}.")
     return amount
+
+
+def _exponent(amount: Decimal) -> int:
+    return int(amount.normalize().as_tuple().exponent)
+
+
+def _extra(data: dict[str, Any]) -> dict[str, Any]:
+    if misplaced := OPTIONS.intersection(data):
+        raise TypeError(f"{min(misplaced)} is no option of this event: build an Event of your own to give it.")
+    return data
 
 
 def _present(**values: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from inspect import iscoroutinefunction
 from typing import Any, Generic, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
@@ -223,15 +224,16 @@ class Settings:
 
     def consent(self) -> Callable[[Any], Any] | None:
         """Return the project's function that is asked for consent, if there is one; raises ``InvalidSetting``."""
-        if not isinstance(asked := self.CONSENT, str):
-            return cast("Callable[[Any], Any] | None", asked)
-        try:
-            found = import_string(asked)
-        except (ImportError, TypeError, ValueError) as error:
-            raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which cannot be imported.") from error
-        if not callable(found):
-            raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which is no function.")
-        return cast("Callable[[Any], Any]", found)
+        found = asked = self.CONSENT
+        if isinstance(asked, str):
+            try:
+                found = import_string(asked)
+            except (ImportError, TypeError, ValueError) as error:
+                raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which cannot be imported.") from error
+        # What an async function returns is true, whatever it would have said.
+        if asked is not None and (not callable(found) or iscoroutinefunction(found)):
+            raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which is no plain function.")
+        return cast("Callable[[Any], Any] | None", found)
 
     def _without_breaking(self, key: str, fallback: Any) -> Any:
         # A checkout reads these: a typing error in them must not end it.

@@ -17,7 +17,7 @@ from brevo_events.choices import Status
 from brevo_events.hours import HOUR, Ended, count_hours
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.querysets import OutboxEventQuerySet
-from brevo_events.retry import brevo_error
+from brevo_events.retry import brevo_error, meaning
 
 CACHED_FOR = 60  # seconds
 HOURS, DAYS = 24, 30
@@ -68,6 +68,11 @@ class Failure:
     error: str
     message: str
     count: int
+
+    @property
+    def meaning(self) -> str:
+        """Return what the answer means, for those who may not see Brevo's message."""
+        return str(meaning(self.response_code, "" if self.response_code else self.error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,9 @@ class OutboxEvent(models.Model):
             row.available_at = row.due_at = in_seconds(event.delay)
         expires = settings.expires_after(event.name) if event.expires is None else event.expires
         if expires is not None:
-            row.expires_at = in_seconds(expires)
+            # The setting may be shorter than a delay: then it counts from its end, or the event could never go out.
+            delay = event.delay or 0
+            row.expires_at = in_seconds(expires if expires > delay else expires + delay)
         return row
 
     def forget_expressions(self) -> None:

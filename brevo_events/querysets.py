@@ -144,8 +144,7 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
 
         An event for which a newer one of the same contact and object exists is
         skipped, since a stale cart would be sent after its order; an expired
-        one too. What is resent no longer coalesces, and one that had expired
-        does not expire again. The order of a contact's events may change by it.
+        one too. One that had expired does not expire again. The order of a contact's events may change by it.
         """
         result = Changed()
         newer = self.model.objects.filter(
@@ -154,7 +153,7 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         expired = models.Q(reason=Reason.EXPIRED) | models.Q(expires_at__lte=UtcNow())
         events = self.model.objects.on_primary()
         for pks in in_batches(list(self.values_list("pk", flat=True))):
-            chosen = []
+            chosen, outdated = [], []
             found = events.filter(pk__in=pks).annotate(is_outdated=models.Exists(newer), is_expired=_holds(expired))
             for pk, status, contact, is_outdated, is_expired in found.values_list(
                 "pk", "status", "contact", "is_outdated", "is_expired"
@@ -169,10 +168,13 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
                 obstacle = next((reason for reason, is_there in obstacles.items() if is_there), None)
                 if obstacle is None:
                     chosen.append(pk)
+                    outdated += [pk] if is_outdated else []
                 else:
                     result.skip(obstacle)
             result.pks += chosen
             if not dry_run:
+                # Taken in on purpose, an outdated one goes out as it is, and no newer one stands in for it.
+                events.filter(pk__in=outdated).update(coalesce_key=None)
                 events.filter(pk__in=chosen).exclude(status__in=UNFINISHED).exclude(contact="").update(
                     status=Status.PENDING,
                     reason="",
@@ -181,7 +183,6 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
                     due_at=UtcNow(),
                     expires_at=models.Case(models.When(expired, then=None), default=models.F("expires_at")),
                     finished_at=None,
-                    coalesce_key=None,
                 )
         return result
 

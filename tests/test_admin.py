@@ -10,7 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
-from brevo_events import track
+from brevo_events import Event, track
+from brevo_events.columns import in_seconds
 from brevo_events.models import OutboxEvent, Status
 from tests.browsing import (
     ACTIONS,
@@ -133,7 +134,7 @@ class FilterTests:
     @pytest.mark.parametrize(
         ("query", "expected"),
         [
-            ({"status__exact": "failed"}, [BOB]),
+            ({"status": "failed"}, [BOB]),
             ({"name": "bought"}, [BOB]),
             ({"name": "Bought"}, []),
             ({"name": "bought\0"}, [BOB]),
@@ -143,16 +144,20 @@ class FilterTests:
             ({"response": "5"}, []),
             ({"response": "none"}, [EVE]),
             ({"response": "9"}, [EVE, BOB, ADA]),
-            ({"created_at__gte": "2026-03-02 00:00+00:00"}, [EVE, BOB]),
-            ({"created_at__gte": "2026-03-02 00:00+00:00", "created_at__lt": "2026-03-03 00:00+00:00"}, [BOB]),
-            ({"status__exact": "failed", "response": "2"}, []),
+            ({"status": "pending"}, [EVE]),
+            ({"status": "sending"}, []),
+            ({"status": "nonsense"}, [EVE, BOB, ADA]),
+            ({"ended": "1"}, [BOB]),
+            ({"ended": "7"}, [BOB, ADA]),
+            ({"ended": "x"}, [EVE, BOB, ADA]),
+            ({"status": "failed", "response": "2"}, []),
         ],
         ids=str,
     )
     def test_choose(self, client, query, expected):
-        ended(ADA, Status.SENT, response_code=204, created_at=dt.datetime(2026, 3, 1, tzinfo=dt.UTC))
-        ended(BOB, Status.FAILED, "bought", response_code=499, created_at=dt.datetime(2026, 3, 2, tzinfo=dt.UTC))
-        ended(EVE, Status.PENDING, created_at=dt.datetime(2026, 3, 3, tzinfo=dt.UTC))
+        ended(ADA, Status.SENT, response_code=204, finished_at=in_seconds(-3 * 24 * 3600))
+        ended(BOB, Status.FAILED, "bought", response_code=499, finished_at=in_seconds(-3600))
+        ended(EVE, Status.PENDING, finished_at=None)
 
         assert listed(client, **query) == expected
 
@@ -175,8 +180,48 @@ class FilterTests:
 
         assert len(re.findall(r'href="\?name=', text_of(client.get(LIST)))) == 30
 
-    def test_with_a_date_that_is_none_show_no_error_page(self, client):
-        assert client.get(LIST, {"created_at__gte": "yesterday"}).status_code == 302
+    @pytest.mark.parametrize("name", ["event", "response code"])
+    def test_look_through_the_newest_events_only_and_say_so(self, client, monkeypatch, name):
+        monkeypatch.setattr("brevo_events.admin.filters.NEWEST", 2)
+        for email in (ADA, BOB, EVE):
+            ended(email, response_code=204)
+
+        assert listed(client, name="viewed") == [EVE, BOB]
+        assert listed(client, response="2") == [EVE, BOB]
+        assert listed(client, name="viewed", q=ADA) == [ADA]
+        assert f"{name}, of the newest 100,000" in text_of(client.get(LIST))
+
+    def test_of_a_small_outbox_look_through_all(self, client):
+        ended(ADA, response_code=204)
+
+        assert "of the newest" not in text_of(client.get(LIST))
+
+
+@pytest.mark.django_db
+class CountTests:
+    def test_goes_to_ten_thousand_and_no_further(self, client, monkeypatch):
+        monkeypatch.setattr("brevo_events.admin.changelist.MOST", 60)
+        OutboxEvent.objects.bulk_create(OutboxEvent.of(Event("viewed", ADA)) for _ in range(70))
+
+        page = text_of(client.get(LIST))
+
+        assert "10,000+ events" in page
+        assert "?p=2" in page
+        assert "?p=3" not in page
+
+    def test_is_exact_below_that(self, client):
+        OutboxEvent.objects.bulk_create(OutboxEvent.of(Event("viewed", ADA)) for _ in range(70))
+
+        page = text_of(client.get(LIST))
+
+        assert "70 events" in page
+        assert "10,000+" not in page
+
+    def test_is_of_the_newest_in_whatever_order_is_asked_for(self, client):
+        for email in (ADA, BOB):
+            ended(email)
+
+        assert listed(client, o="2") == [BOB, ADA]
 
 
 @pytest.mark.django_db
@@ -236,7 +281,7 @@ class SearchTests:
         ended(ADA, Status.FAILED, "b", object_id="cart:1")
         ended(ADA, Status.SENT, "d", object_id="cart:1")
 
-        response = client.get(LIST, {"q": term, "status__exact": "failed"})
+        response = client.get(LIST, {"q": term, "status": "failed"})
 
         assert [event.name for event in response.context["cl"].result_list] == ["b", "c", "a"]
 

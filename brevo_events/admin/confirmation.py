@@ -51,7 +51,8 @@ class Confirmation:
         self._check(request, action)
         changed = action.change(pks, **_chosen(action, request))
         self._log(request, action, changed.pks)
-        transaction.on_commit(lambda: engines.nudge(in_background=True), using=outbox().db)
+        # Robust: what was done is done, whatever the engine says.
+        transaction.on_commit(lambda: engines.nudge(in_background=True), using=outbox().db, robust=True)
         self._tell(request, action, changed)
         return HttpResponseRedirect(self._back(request, pks))
 
@@ -67,15 +68,17 @@ class Confirmation:
         self._check(request, action)
         plan = action.change(pks, dry_run=True)
         options = _options(action, pks, plan)
+        # With all boxes ticked: whoever ticks one has to know what that means.
+        most = action.change(pks, dry_run=True, **dict.fromkeys(action.options, True)).pks if options else plan.pks
         context = {
             **self._admin.admin_site.each_context(request),
             "opts": self._admin.opts,
             "title": action.title,
             "action": action,
             "planned": _counted(action.planned, len(plan.pks)) if plan.pks else "",
-            "oldest": _oldest(plan.pks),
+            "oldest": _oldest(most),
             "skipped": plan.skipped,
-            "facts": action.facts(request, plan.pks) if plan.pks else [],
+            "facts": action.facts(request, most) if most else [],
             "options": options,
             "pks": ",".join(map(str, pks)),
             "back": back or self._back(request, pks),

@@ -24,7 +24,8 @@ from brevo_events.choices import Status
 from brevo_events.models import OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet
 
-FILTERS = {"status", NameFilter.parameter_name, ResponseCodeFilter.parameter_name, "created_at"}
+FILTERS = (StatusFilter, NameFilter, ResponseCodeFilter, EndedFilter)
+FILTERED = {str(each.parameter_name) for each in FILTERS}
 
 
 class _ReadOnly:
@@ -44,7 +45,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     list_display = ("status_label", "name", "email", "response_code", "attempts", "created_at", "next_attempt")
     list_display_links = ("status_label", "name")
-    list_filter = (StatusFilter, NameFilter, ResponseCodeFilter, EndedFilter)
+    list_filter = FILTERS
     list_per_page = 50
     paginator = CappedPaginator
     sortable_by = ()
@@ -78,8 +79,8 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def get_fieldsets(self, request: HttpRequest, obj: OutboxEvent | None = None) -> Any:
         if may_see_contacts(request):
             return self.fieldsets
-        shown = ["masked_email" if name == "email" else name for name in self.fieldsets[0][1]["fields"]]
-        return [(None, {"fields": shown})]
+        masked_ = {"email": "masked_email", "object_id": "masked_object"}
+        return [(None, {"fields": [masked_.get(str(name), name) for name in self.fieldsets[0][1]["fields"]]})]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
@@ -89,7 +90,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         # By default any column may be asked, as in ?email__startswith=a, and the answer tells what is masked.
-        return lookup.partition("__")[0] in FILTERS
+        return lookup in FILTERED
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
@@ -133,7 +134,8 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             context |= {
                 "event_actions": [a for a in self._possible(event) if request.user.has_perm(a.permission)],
                 "moments": timeline(event, shows_contact=shows_contact),
-                "source": source_of(event, self.admin_site, request),
+                "source": source_of(event, self.admin_site, request) if shows_contact else None,
+                "shows_contact": shows_contact,
                 "others": others_of_contact(event),
             }
             if shows_contact and not event.is_erased:
@@ -151,6 +153,11 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("contact"))
     def masked_email(self, event: OutboxEvent) -> str:
         return masked(event.email)
+
+    @admin.display(description=_("object"))
+    def masked_object(self, event: OutboxEvent) -> str:
+        object_id = event.object_id or "-"
+        return masked(object_id) if "@" in object_id else object_id
 
     @admin.display(description=_("status"))
     def status_label(self, event: OutboxEvent) -> str:

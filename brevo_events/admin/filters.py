@@ -42,7 +42,7 @@ class _OfNewest(admin.SimpleListFilter):
     def __init__(self, request: HttpRequest, *args: Any) -> None:
         super().__init__(request, *args)
         newest = OutboxEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        self._after = 0 if request.GET.get(SEARCH_VAR) else max(newest - NEWEST, 0)
+        self._after = 0 if request.GET.get(SEARCH_VAR, "").strip("\0 \t\r\n") else max(newest - NEWEST, 0)
         if self._after:
             self.title = _("%s, of the newest 100,000") % self.title
 

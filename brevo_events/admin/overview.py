@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 from brevo_events import engines
 from brevo_events.admin.banner import advice, banner, span
 from brevo_events.admin.charts import Bar, Series, bar_chart, number, share_bar
+from brevo_events.admin.masking import may_see_contacts
 from brevo_events.choices import Status
 from brevo_events.figures import NEWEST_FAILED, WAITING_LIMIT, Failure, Figures, Span, figures
 from brevo_events.models import Gate
@@ -70,6 +71,7 @@ class Overview:
             "charts": _charts(found),
             "codes": _codes(found),
             "failures": [(failure, self._failed_like(failure)) for failure in found.failures],
+            "shows_contact": may_see_contacts(request),
             "newest_failed": NEWEST_FAILED,
         }
         return TemplateResponse(request, TEMPLATE, context)
@@ -106,7 +108,7 @@ class Overview:
     def _failed_like(self, failure: Failure) -> str:
         """Return the address of the list of the failed events of that name."""
         page = reverse("admin:brevo_events_outboxevent_changelist", current_app=self._site.name)
-        return f"{page}?{urlencode({'status__exact': Status.FAILED, 'name': failure.name})}"
+        return f"{page}?{urlencode({'status': Status.FAILED, 'name': failure.name})}"
 
 
 def _told(gate: Gate) -> tuple[str, int]:

@@ -137,23 +137,19 @@ class Pipeline:
         self._has_filled = len(attempts) == room
         if self._left is not None:
             self._left -= len(attempts)
-        if asks_consent:
-            self._ask_for_consent(attempts)
-        for attempt in attempts:
-            if not attempt.is_refused:
+        for number, attempt in enumerate(attempts):
+            try:
+                attempt.is_refused = asks_consent and not _consents(attempt.event)
+            except Exception:
+                # Nobody has said no: these are given back, at once if possible, since the caller may end here.
+                self._unrecorded += attempts[number:]
+                with suppress(DatabaseError):
+                    self._record()
+                raise
+            if attempt.is_refused:
+                self._unrecorded.append(attempt)
+            else:
                 self._senders.start(attempt)
-
-    def _ask_for_consent(self, attempts: list[Attempt]) -> None:
-        try:
-            for attempt in attempts:
-                attempt.is_refused = not _consents(attempt.event)
-        except Exception:
-            # Nobody has said no: they are given back, at once where that is possible, since the caller may end here.
-            self._unrecorded += attempts
-            with suppress(DatabaseError):
-                self._record()
-            raise
-        self._unrecorded += [attempt for attempt in attempts if attempt.is_refused]
 
     def _room(self) -> int:
         """Return how many events to claim: none as long as the threads have enough to do."""

@@ -8,6 +8,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from brevo_events.choices import Status
+from brevo_events.events import Event
+from brevo_events.exceptions import InvalidEvent
 from brevo_events.models import OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet
 
@@ -39,6 +41,14 @@ def text(value: str) -> str:
     if not value.strip() or "\0" in value:
         raise ArgumentTypeError(f"{value!r} is empty, or has a character that no event can have.")
     return value
+
+
+def address(value: str) -> str:
+    """Return one e-mail address; for ``type=`` of an argument."""
+    try:
+        return Event("erase", value.strip()).email
+    except InvalidEvent as error:
+        raise ArgumentTypeError(f"{value!r} is not an e-mail address like ada@example.com.") from error
 
 
 def moment(value: str) -> datetime:

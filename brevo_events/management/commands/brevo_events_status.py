@@ -68,7 +68,7 @@ def _trouble(summary: Summary, max_age: int | None, max_failed: int | None) -> t
     gate = summary.gate
     if gate.is_closed and not gate.is_paused:
         return HELD_BACK, _("Sending is held back: %s.") % gate.get_reason_display()
-    if max_age is not None and summary.oldest_due_seconds > max_age:
+    if max_age is not None and summary.oldest_due_seconds > max_age and not gate.is_paused:
         return TOO_OLD, _("An event has been due for %d seconds. Does anything deliver?") % summary.oldest_due_seconds
     if max_failed is not None and summary.failed > max_failed:
         return TOO_MANY_FAILED, _("%d events have failed. Look at them in the admin.") % summary.failed

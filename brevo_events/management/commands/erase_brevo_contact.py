@@ -10,7 +10,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 
 from brevo_events import privacy
-from brevo_events.management.arguments import text
+from brevo_events.management.arguments import address
 from brevo_events.management.changes import confirmed
 from brevo_events.management.progress import shown
 from brevo_events.models import outbox
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("email", type=text, metavar="EMAIL", help="The address of the contact.")
+        parser.add_argument("email", type=address, metavar="EMAIL", help="The address of the contact.")
         parser.add_argument("--export", metavar="FILE", help="First write it to a new file, as JSON; - is the output.")
         parser.add_argument("--keep", action="store_true", help="Erase nothing, with --export.")
         parser.add_argument("--dry-run", action="store_true", help="Only say how many events would be erased.")
