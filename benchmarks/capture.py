@@ -36,9 +36,14 @@ def run(quick: bool) -> list[Figure]:
     saves = _saves(20 if quick else 60)
     return [
         Figure("track() / create()", captures["track"], "µs", captures["create"], at_most=1.25),
+        Figure("track() coalesced / create()", captures["coalesced"], "µs", captures["create"], at_most=1.25),
+        Figure("track() with a key / create()", captures["keyed"], "µs", captures["create"], at_most=1.40),
         Figure("track_many of 100, a row / create()", captures["track_many"], "µs", captures["create"], at_most=0.55),
         Figure("save() nobody watches / no receivers", saves["with"], "µs", saves["without"], at_most=1.05),
         Figure("queries that a capture adds", [_queries()], "", at_most=1, at_least=1),
+        Figure("the same, coalesced", [_queries(coalesce=True)], "", at_most=1, at_least=1),
+        Figure("the same, with a key", [_queries(idempotency_key="1")], "", at_most=1, at_least=1),
+        Figure("the same, with supersedes", [_queries(supersedes=("cart_updated",))], "", at_most=2, at_least=2),
     ]
 
 
@@ -48,6 +53,8 @@ def _captures(rounds: int) -> dict[str, list[float]]:
     contestants = {
         "create": lambda: _microseconds(lambda: [OutboxEvent.objects.create(**value) for value in values]),
         "track": lambda: _microseconds(lambda: [track(**call) for call in calls]),
+        "coalesced": lambda: _microseconds(lambda: [track(**call, coalesce=True) for call in calls]),
+        "keyed": lambda: _microseconds(lambda: [track(**call, idempotency_key=call["email"]) for call in calls]),
         "track_many": lambda: _microseconds(lambda: track_many(Event(**call) for call in calls)),
     }
     return interleave(contestants, rounds)
@@ -90,9 +97,9 @@ def _values(event: Event) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names}
 
 
-def _queries() -> int:
+def _queries(**options: Any) -> int:
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
-        track(**rows.arguments(0))
+        track(**rows.arguments(0), **options)
         transaction.set_rollback(True)
     return len(queries)
 

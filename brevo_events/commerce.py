@@ -65,8 +65,8 @@ class Item(dict[str, Any]):
                 category=category,
                 variant_id=variant_id,
                 variant_name=variant_name,
-                quantity=_amount(quantity, "quantity"),
-                price=_amount(price, "price"),
+                quantity=_needed_amount(quantity, "quantity"),
+                price=_needed_amount(price, "price"),
                 tax=_amount(tax, "tax"),
                 url=url,
                 image=image,
@@ -294,8 +294,10 @@ def _currency(code: str) -> str:
 
 
 def _amount(value: Money | None, path: str) -> Decimal | None:
-    if value is None:
-        return None
+    return None if value is None else _needed_amount(value, path)
+
+
+def _needed_amount(value: Money, path: str) -> Decimal:
     try:
         amount = Decimal(str(value)).quantize(NOISE) if isinstance(value, float) else Decimal(value)
     except (InvalidOperation, TypeError, ValueError):

@@ -227,7 +227,7 @@ class Settings:
             return cast("Callable[[Any], Any] | None", asked)
         try:
             found = import_string(asked)
-        except ImportError as error:
+        except (ImportError, TypeError, ValueError) as error:
             raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which cannot be imported.") from error
         if not callable(found):
             raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which is no function.")
@@ -317,7 +317,7 @@ def _from_environment(key: str, kind: type[Any]) -> Any:
     if name not in os.environ:
         return _UNSET
     try:
-        return environ.Env().get_value(name, cast=_switch if kind is bool else kind)
+        return environ.Env().get_value(name, cast=_STRICT.get(kind, kind))
     except ValueError as error:
         raise InvalidSetting(f"{name} is {os.environ[name]!r}: it must be of type {kind.__name__}.") from error
 
@@ -328,6 +328,14 @@ def _switch(text: str) -> bool:
     if word not in environ.Env.BOOLEAN_TRUE_STRINGS and word not in _FALSE:
         raise ValueError(text)
     return word not in _FALSE
+
+
+def _number(text: str) -> float:
+    # django-environ would leave out what is no digit: an hour written as "1h" would be a second.
+    return float(text)
+
+
+_STRICT: dict[type[Any], Callable[[str], Any]] = {bool: _switch, float: _number}
 
 
 def _forget_changed(*, setting: str, **kwargs: object) -> None:

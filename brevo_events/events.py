@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -194,13 +193,13 @@ def _seconds(value: Any, path: str) -> float | None:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise InvalidEvent(f"{path} must be seconds or a timedelta, not {type(value).__name__}.")
-    if not math.isfinite(seconds) or not 0 <= seconds <= MAX_SPAN:
+    if not 0 <= seconds <= MAX_SPAN:
         raise InvalidEvent(f"{path} must be from 0 seconds to 366 days, not {value}.")
     return seconds
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str | Promise) or not isinstance(value, Iterable):
         raise InvalidEvent('supersedes must be a tuple of names, as in ("cart_updated",).')
     return tuple(_short_text(name, "a name in supersedes", MAX_NAME_LENGTH) for name in value)
 

@@ -182,6 +182,7 @@ class Gate(models.Model):
         verbose_name = _("gate")
         verbose_name_plural = _("gate")
         default_permissions = ("view",)
+        permissions = [("pause_delivery", "Can pause and resume delivery")]
 
     def __str__(self) -> str:
         return "paused" if self.is_paused else "closed" if self.is_closed else "open"
@@ -258,3 +259,23 @@ class Gate(models.Model):
     def _ensure_stored(self) -> None:
         if self._state.adding:
             Gate._default_manager.using(router.db_for_write(Gate)).bulk_create([Gate(pk=1)], ignore_conflicts=True)
+
+
+class HourlyCount(models.Model):
+    """
+    Keep how many events ended as sent and as failed in an hour that is over.
+
+    Counted by whoever first wants to know (``hours``): a month of a busy shop
+    is too much to count for a page. ``newest`` was the newest event then.
+    """
+
+    hour = models.DateTimeField(primary_key=True)
+    sent = models.PositiveIntegerField()
+    failed = models.PositiveIntegerField()
+    newest = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:%M}: {self.sent} sent, {self.failed} failed"

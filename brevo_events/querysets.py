@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from django.db import connections, models, router
+from django.db import connections, models, router, transaction
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
@@ -62,7 +62,8 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
 
     def seconds_until_first_due(self) -> float | None:
         """Return how long until a worker has to look, below 0 since when it had to; None where nothing waits."""
-        waiting = self.exclude(due_at=None).order_by("due_at").annotate(read_at=UtcNow())
+        # Not exclude(): of NOT (… IS NULL), SQLite reads every finished event first.
+        waiting = self.filter(due_at__isnull=False).order_by("due_at").annotate(read_at=UtcNow())
         for due_at, read_at in waiting.values_list("due_at", "read_at")[:1]:
             return (due_at - read_at).total_seconds()  # type: ignore[operator]
         return None
@@ -71,19 +72,23 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         """Return the events of one address, in whatever letter case it is written."""
         return self.filter(contact=contact_of(email))
 
-    def insert_unless_seen(self, row: OutboxEvent) -> bool:
+    def insert(self, row: OutboxEvent) -> bool:
         """
         Insert one row, and return False where its idempotency key is there already.
 
         In one statement, since an error would break a transaction on PostgreSQL,
-        and a savepoint costs more than the INSERT. The moments that the
-        database's clock gives are read when they are asked for.
+        and a savepoint costs more than the INSERT. Not by save(), which costs
+        more too: the moments that the database's clock gives are read when they
+        are asked for.
         """
-        fields = [column for column in self.model._meta.concrete_fields if not column.primary_key]
+        columns = [column for column in self.model._meta.concrete_fields if not column.primary_key]
         key: Any = self.model._meta.pk
-        inserted: Any = self._insert(  # type: ignore[attr-defined]
-            [row], fields=fields, returning_fields=[key], using=self.db, on_conflict=OnConflict.IGNORE
-        )
+        # Where there is a key, nothing may be inserted; without one, nothing may go wrong in silence.
+        on_conflict = None if row.idempotency_key is None else OnConflict.IGNORE
+        with transaction.mark_for_rollback_on_error(self.db):
+            inserted: Any = self._insert(  # type: ignore[attr-defined]
+                [row], fields=columns, returning_fields=[key], using=self.db, on_conflict=on_conflict
+            )
         if not inserted or not inserted[0] or not inserted[0][0]:
             return False
         row.pk = inserted[0][0]
@@ -191,6 +196,22 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         if not features.has_select_for_update:
             return self
         return self.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+
+    def lock_by_key(self, pks: Iterable[int]) -> dict[int, OutboxEvent]:
+        """Lock those of some events that nobody else holds, and return them with the columns that steer their way."""
+        # MariaDB keeps hold of the index entries of rows that it skips, and two workers that do so deadlock. By key it
+        # has no entry to keep; the token is in no index, which it would read instead.
+        steering = self.only("status", "parked", "coalesce_key", "lease_token")
+        return steering.lock_free().in_bulk(list(pks))
+
+    def oldest_due(self, count: int) -> Self:
+        """Return what has been due for longest, to be locked; on MariaDB some may not be due any more."""
+        due = self.due().order_by("due_at", "pk")
+        if connections[self.db].vendor != "mysql":
+            return due[:count]
+        # By key, as lock_by_key() does; from twice as many, since another worker may hold the first of them.
+        pks = list(due.values_list("pk", flat=True)[: 2 * count])
+        return self.filter(pk__in=pks).order_by("pk")[:count]
 
     def begin_writing(self) -> None:
         """Begin a transaction with a write, where that is what locks."""

@@ -138,10 +138,12 @@ def _has_consent(event: Event) -> bool:
 
 
 def _insert(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
-    rows = []
+    rows: list[OutboxEvent] = []
     # Side by side, so that the order of the rows is that of the events.
-    for has_key, together in groupby(events, lambda event: event.idempotency_key is not None):
-        rows += (_insert_unless_seen if has_key else _insert_all)(list(together), using, source)
+    for has_key, group in groupby(events, lambda event: event.idempotency_key is not None):
+        together = list(group)
+        insert = _insert_singly if has_key or len(together) == 1 else _insert_together
+        rows += insert(together, using, source)
     for row in rows:
         _tell(signals.event_captured, OutboxEvent, event=row)
     if rows:
@@ -149,25 +151,22 @@ def _insert(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
     return rows
 
 
-def _insert_all(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
-    rows = [OutboxEvent.of(event, source) for event in events]
-    if len(rows) == 1:
-        rows[0].save(using=using, force_insert=True)
-    else:
-        OutboxEvent.objects.using(using).bulk_create(rows, batch_size=BATCH)
-    for event, row in zip(events, rows, strict=True):
-        row.forget_expressions()
-        _supersede(event, row, using)
-    return rows
-
-
-def _insert_unless_seen(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
+def _insert_singly(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
     rows = []
     for event in events:
         row = OutboxEvent.of(event, source)
-        if OutboxEvent.objects.using(using).insert_unless_seen(row):
+        if OutboxEvent.objects.using(using).insert(row):
             _supersede(event, row, using)
             rows.append(row)
+    return rows
+
+
+def _insert_together(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
+    rows = [OutboxEvent.of(event, source) for event in events]
+    OutboxEvent.objects.using(using).bulk_create(rows, batch_size=BATCH)
+    for event, row in zip(events, rows, strict=True):
+        row.forget_expressions()
+        _supersede(event, row, using)
     return rows
 
 

@@ -148,6 +148,18 @@ class ValuesTests:
             ("ENGINE", "celery", "E003", "or the dotted path of a class"),
             ("ENGINE", "shop.nowhere.Engine", "E003", "'shop.nowhere.Engine'"),
             ("ENGINE", "brevo_events.transports.Transport", "E003", "no subclass of Engine"),
+            ("EXPIRES", 0, "E002", "from more than 0 to 366 days"),
+            ("EXPIRES", {"viewed": "soon"}, "E002", "or a dict of those by event name"),
+            ("EXPIRES", "3600", "E002", "must be of type int or float or timedelta or Mapping"),
+            ("RETENTION_DAYS", -1, "E002", "must be from 0 to 36500"),
+            ("FAILED_RETENTION_DAYS", "90", "E002", "must be of type float"),
+            ("OVERRIDE_EMAIL", "staging", "E002", "must be one e-mail address"),
+            ("CONSENT", 5, "E002", "must be of type str or Callable"),
+            ("CONSENT", "shop.nowhere.consent", "E003", "which cannot be imported"),
+            ("CONSENT", "tests.test_checks.nothing", "E003", "which cannot be imported"),
+            ("CONSENT", "", "E003", "which cannot be imported"),
+            ("CONSENT", ".consent", "E003", "which cannot be imported"),
+            ("CONSENT", "tests.conftest.KEY", "E003", "which is no function"),
         ],
     )
     def test_that_cannot_be_used_are_told_once(self, settings, key, value, number, fragment):
@@ -167,6 +179,11 @@ class ValuesTests:
             {"ENGINE": "brevo_events.engines.inline.InlineEngine"},
             {"URL": "http://127.0.0.1:8025/"},
             {"MA_KEY": KEY},
+            {"EXPIRES": {"viewed": 3600}},
+            {"EXPIRES": None, "CONSENT": None, "OVERRIDE_EMAIL": None},
+            {"CONSENT": len},
+            {"CONSENT": "tests.test_checks.found"},
+            {"RETENTION_DAYS": 0, "FAILED_RETENTION_DAYS": 0.5},
         ],
     )
     def test_that_can_be_used_are_not(self, settings, given):
@@ -180,6 +197,17 @@ class ValuesTests:
 
         assert one()[:2] == ("E002", "BREVO_EVENTS_TIMEOUT is 'soon': it must be of type float.")
 
+    def test_of_consent_say_what_to_do(self, settings):
+        settings.BREVO_EVENTS = {"CONSENT": "shop.nowhere.consent"}
+
+        assert one()[2] == "Correct the spelling of CONSENT, or install what it names."
+
+    def test_of_the_environment_name_consent_too(self, monkeypatch):
+        monkeypatch.setenv("BREVO_EVENTS_CONSENT", "shop.nowhere.consent")
+        conf.settings.forget()
+
+        assert one()[0] == "E003"
+
     def test_are_all_told_at_once(self, settings):
         settings.BREVO_EVENTS = {"TIMEOUT": -1, "URL": "ftp://x", "ENGINE": "celery", "TIMOUT": 1}
 
@@ -192,7 +220,9 @@ class ValuesTests:
         assert (number, message) == ("E002", "BREVO_EVENTS must be a dict, not list.")
         assert "MA_KEY" in hint
 
-    @pytest.mark.parametrize("check", [checks.check_key, checks.check_transport, checks.check_senders])
+    @pytest.mark.parametrize(
+        "check", [checks.check_key, checks.check_transport, checks.check_senders, checks.check_override]
+    )
     def test_that_are_no_dict_break_no_other_check(self, settings, live, registrations, check):
         settings.BREVO_EVENTS = 7
 
@@ -277,6 +307,36 @@ class LiveInDebugTests:
         _, message, hint = one(checks.check_transport)
         assert "'console'" in hint
         assert KEY not in message + hint
+
+
+class OverrideTests:
+    @pytest.mark.parametrize("address", [None, "", "staging", 5])
+    def test_is_not_told_of_where_it_is_off_or_wrong(self, settings, address):
+        settings.BREVO_EVENTS = {"OVERRIDE_EMAIL": address}
+
+        assert found(checks.check_override) == []
+
+    def test_is_a_warning_that_does_not_show_the_address(self, settings):
+        settings.BREVO_EVENTS = {"OVERRIDE_EMAIL": "staging@example.org"}
+
+        number, message, hint = one(checks.check_override)
+        assert number == "W007"
+        assert message == (
+            "BREVO_EVENTS['OVERRIDE_EMAIL'] is on: every event goes out for that address instead of its contact's."
+        )
+        assert hint == "That is right for staging. In production, leave OVERRIDE_EMAIL out."
+        assert isinstance(checks.check_override(None)[0], Warning)
+
+    def test_is_told_of_where_the_environment_sets_it(self, monkeypatch):
+        monkeypatch.setenv("BREVO_EVENTS_OVERRIDE_EMAIL", "staging@example.org")
+        conf.settings.forget()
+
+        assert one(checks.check_override)[0] == "W007"
+
+    def test_is_told_by_django(self, settings):
+        settings.BREVO_EVENTS = {"OVERRIDE_EMAIL": "staging@example.org"}
+
+        assert "brevo_events.W007" in {problem.id for problem in run_checks()}
 
 
 class SqliteTests:

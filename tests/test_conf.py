@@ -4,6 +4,8 @@ import copy
 import logging
 import pickle
 import traceback
+from datetime import timedelta
+from types import MappingProxyType
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -52,6 +54,11 @@ class DefaultsTests:
             ("CONCURRENCY", 16),
             ("MAX_ATTEMPTS", 12),
             ("RETRY_BACKOFF", 30),
+            ("EXPIRES", None),
+            ("CONSENT", None),
+            ("RETENTION_DAYS", 30),
+            ("FAILED_RETENTION_DAYS", 90),
+            ("OVERRIDE_EMAIL", None),
         ],
     )
     def test_are_the_documented_ones(self, key, value):
@@ -104,6 +111,14 @@ class SourcesTests:
             ("ENABLED", "False", False),
             ("ENABLED", " no ", False),
             ("ENABLED", "0", False),
+            ("EXPIRES", "3600", 3600.0),
+            ("EXPIRES", "0.5", 0.5),
+            ("EXPIRES", " 1e3 ", 1000.0),
+            ("CONSENT", "shop.consent.is_given", "shop.consent.is_given"),
+            ("RETENTION_DAYS", "7", 7.0),
+            ("FAILED_RETENTION_DAYS", "0.5", 0.5),
+            ("OVERRIDE_EMAIL", "staging@example.org", "staging@example.org"),
+            ("OVERRIDE_EMAIL", "", ""),
         ],
     )
     def test_the_environment_is_typed(self, environment, key, text, value):
@@ -121,6 +136,14 @@ class SourcesTests:
             ("TIMEOUT", "soon", "float"),
             ("ENABLED", "ture", "bool"),
             ("ENABLED", "", "bool"),
+            ("EXPIRES", "soon", "float"),
+            ("EXPIRES", "", "float"),
+            ("EXPIRES", '{"a": 5}', "float"),
+            ("EXPIRES", "1h", "float"),
+            ("TIMEOUT", "5 minutes", "float"),
+            ("TIMEOUT", "2,5", "float"),
+            ("RETENTION_DAYS", "a month", "float"),
+            ("FAILED_RETENTION_DAYS", "", "float"),
         ],
     )
     def test_a_wrong_type_in_the_environment_names_the_variable(self, environment, key, text, kind):
@@ -129,10 +152,19 @@ class SourcesTests:
         assert refused(key) == f"BREVO_EVENTS_{key} is {text!r}: it must be of type {kind}."
 
     def test_a_value_from_the_environment_is_checked_as_one_from_the_dict(self, environment):
-        environment(BREVO_EVENTS_CONCURRENCY="0", BREVO_EVENTS_URL="http://example.com")
+        environment(
+            BREVO_EVENTS_CONCURRENCY="0",
+            BREVO_EVENTS_URL="http://example.com",
+            BREVO_EVENTS_EXPIRES="0",
+            BREVO_EVENTS_RETENTION_DAYS="-1",
+            BREVO_EVENTS_OVERRIDE_EMAIL="staging",
+        )
 
         assert "must be from 1 to 256" in refused("CONCURRENCY")
         assert "https://" in refused("URL")
+        assert "from more than 0 to 366 days" in refused("EXPIRES")
+        assert "must be from 0 to 36500" in refused("RETENTION_DAYS")
+        assert "must be one e-mail address" in refused("OVERRIDE_EMAIL")
 
     def test_override_settings_works_and_ends(self):
         before = app_settings.CONCURRENCY
@@ -183,6 +215,17 @@ class ValuesTests:
             ("CONCURRENCY", True, "int"),
             ("MAX_ATTEMPTS", "3", "int"),
             ("RETRY_BACKOFF", None, "float"),
+            ("EXPIRES", "3600", "int or float or timedelta or Mapping"),
+            ("EXPIRES", True, "int or float or timedelta or Mapping"),
+            ("EXPIRES", [3600], "int or float or timedelta or Mapping"),
+            ("CONSENT", 5, "str or Callable"),
+            ("CONSENT", True, "str or Callable"),
+            ("CONSENT", ["shop.consent.is_given"], "str or Callable"),
+            ("RETENTION_DAYS", None, "float"),
+            ("RETENTION_DAYS", timedelta(days=30), "float"),
+            ("FAILED_RETENTION_DAYS", "90", "float"),
+            ("OVERRIDE_EMAIL", 5, "str"),
+            ("OVERRIDE_EMAIL", ["staging@example.org"], "str"),
         ],
     )
     def test_of_the_wrong_type_are_refused(self, settings, key, value, kind):
@@ -197,6 +240,8 @@ class ValuesTests:
             ("CONCURRENCY", [1, 256], [0, 257, -1, 10**400]),
             ("MAX_ATTEMPTS", [1, 100], [0, 101]),
             ("RETRY_BACKOFF", [0, 0.5, 3600], [-0.1, 3601, float("nan")]),
+            ("RETENTION_DAYS", [0, 0.5, 30, 36_500], [-1, 36_501, float("nan"), float("inf")]),
+            ("FAILED_RETENTION_DAYS", [0, 0.5, 30, 36_500], [-1, 36_501, float("nan"), float("inf")]),
         ],
     )
     def test_are_kept_within_their_range(self, settings, key, allowed, refused_values):
@@ -221,6 +266,119 @@ class ValuesTests:
     def test_an_invalid_one_is_an_error_of_django_and_of_this_app(self):
         assert issubclass(InvalidSetting, ImproperlyConfigured)
         assert issubclass(InvalidSetting, BrevoEventsError)
+
+
+class ExpiresTests:
+    @pytest.mark.parametrize(
+        ("given", "seconds"),
+        [
+            (None, None),
+            (3600, 3600),
+            (0.5, 0.5),
+            (timedelta(hours=1), 3600),
+            (366 * 24 * 3600, 366 * 24 * 3600),
+            ({}, None),
+            ({"viewed": 60}, 60),
+            ({"viewed": timedelta(minutes=1), "left": 5}, 60),
+            ({"Viewed": 60, "left": 5}, None),
+            (MappingProxyType({"viewed": 60}), 60),
+        ],
+        ids=str,
+    )
+    def test_are_seconds_for_all_or_by_name(self, settings, given, seconds):
+        settings.BREVO_EVENTS = {"EXPIRES": given}
+
+        assert app_settings.expires_after("viewed") == seconds
+
+    def test_of_the_environment_are_for_all(self, environment):
+        environment(BREVO_EVENTS_EXPIRES="60")
+
+        assert app_settings.expires_after("viewed") == 60
+
+    @pytest.mark.parametrize(
+        "span",
+        [0, -1, timedelta(0), timedelta(days=367), 366 * 24 * 3600 + 1, float("nan"), float("inf"), 10**400],
+        ids=lambda span: str(span)[:20],
+    )
+    @pytest.mark.parametrize("is_by_name", [False, True])
+    def test_out_of_range_are_refused(self, settings, span, is_by_name):
+        settings.BREVO_EVENTS = {"EXPIRES": {"left": 5, "viewed": span} if is_by_name else span}
+
+        assert refused("EXPIRES").endswith(
+            "it must be seconds or a timedelta, from more than 0 to 366 days, or a dict of those by event name."
+        )
+
+    @pytest.mark.parametrize("span", [None, True, "60", [60], {"a": 5}], ids=str)
+    def test_of_another_type_within_the_dict_are_refused(self, settings, span):
+        settings.BREVO_EVENTS = {"EXPIRES": {"viewed": span}}
+
+        assert "or a dict of those by event name" in refused("EXPIRES")
+
+    def test_that_are_wrong_raise_here_and_are_none_in_production(self, settings, monkeypatch, caplog):
+        settings.BREVO_EVENTS = {"EXPIRES": 0}
+
+        refusal(lambda: app_settings.expires_after("viewed"))
+        monkeypatch.setattr(conf, "is_testing", lambda: False)
+
+        assert app_settings.expires_after("viewed") is None
+        assert "BREVO_EVENTS['EXPIRES'] is 0" in caplog.text
+
+    def test_that_are_wrong_raise_in_debug(self, settings, monkeypatch):
+        monkeypatch.setattr(conf, "is_testing", lambda: False)
+        settings.DEBUG = True
+        settings.BREVO_EVENTS = {"EXPIRES": 0}
+
+        refusal(lambda: app_settings.expires_after("viewed"))
+
+
+class ConsentTests:
+    def test_is_nobodys_where_none_is_set(self):
+        assert app_settings.consent() is None
+
+    @pytest.mark.parametrize(
+        "given", [len, lambda event: True, type("Asking", (), {"__call__": lambda self, event: True})()], ids=str
+    )
+    def test_may_be_anything_that_can_be_called(self, settings, given):
+        settings.BREVO_EVENTS = {"CONSENT": given}
+
+        assert app_settings.consent() is given
+
+    def test_may_be_a_dotted_path_in_the_dict_or_the_environment(self, settings, environment):
+        environment(BREVO_EVENTS_CONSENT="tests.test_conf.refused")
+        from_environment = app_settings.consent()
+        settings.BREVO_EVENTS = {"CONSENT": "tests.test_conf.refusal"}
+
+        assert (from_environment, app_settings.consent()) == (refused, refusal)
+
+    @pytest.mark.parametrize("path", ["", "nowhere", "nowhere.at_all", "tests.test_conf.nothing", ".conf", "..conf"])
+    def test_that_cannot_be_imported_is_refused(self, settings, path):
+        settings.BREVO_EVENTS = {"CONSENT": path}
+
+        assert str(refusal(app_settings.consent)) == (f"BREVO_EVENTS['CONSENT'] is {path!r}, which cannot be imported.")
+
+    def test_that_cannot_be_called_is_refused(self, settings):
+        settings.BREVO_EVENTS = {"CONSENT": "tests.conftest.KEY"}
+
+        error = refusal(app_settings.consent)
+        assert str(error) == "BREVO_EVENTS['CONSENT'] is 'tests.conftest.KEY', which is no function."
+        assert KEY not in str(error)
+
+
+class OverrideTests:
+    @pytest.mark.parametrize("address", [None, "", "staging@example.org", "a@b", "josé@müller.de"])
+    def test_may_be_one_address_or_none(self, settings, address):
+        settings.BREVO_EVENTS = {"OVERRIDE_EMAIL": address}
+
+        assert address == app_settings.OVERRIDE_EMAIL
+
+    @pytest.mark.parametrize(
+        "address", ["staging", " ", "a@", "@b", "a@b@c", "a@b, c@d", "Ada <a@b>", " a@b", "a@b\n", "a b@c"]
+    )
+    def test_may_be_nothing_else(self, settings, address):
+        settings.BREVO_EVENTS = {"OVERRIDE_EMAIL": address}
+
+        expected = f"BREVO_EVENTS['OVERRIDE_EMAIL'] is {address!r}: it must be one e-mail address."
+        assert refused("OVERRIDE_EMAIL") == expected
 
 
 class UrlTests:

@@ -6,13 +6,14 @@ import enum
 import json
 import pickle
 import traceback
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.utils.translation import gettext_lazy
 
 from brevo_events import Event
-from brevo_events.events import MAX_BODY_BYTES, contact_of
+from brevo_events.events import MAX_BODY_BYTES, contact_of, hash_of, readdressed
 from brevo_events.exceptions import BrevoEventsError, InvalidEvent
 from tests.shop.models import Cart
 
@@ -254,6 +255,250 @@ class EventTests:
     def test_an_invalid_one_is_a_value_error_of_this_app(self):
         assert issubclass(InvalidEvent, BrevoEventsError)
         assert issubclass(InvalidEvent, ValueError)
+
+
+class OptionsTests:
+    def test_are_off_where_none_is_given(self):
+        event = Event("a", EMAIL)
+
+        assert (event.coalesce, event.delay, event.supersedes, event.expires) == (False, None, (), None)
+        assert (event.idempotency_key, event.coalesce_key) == (None, None)
+
+    def test_change_nothing_of_what_is_sent(self):
+        options = {"coalesce": True, "delay": 1, "supersedes": ("b",), "expires": 2, "idempotency_key": "k"}
+
+        assert Event("a", EMAIL, data={"n": 1}, **options).json() == Event("a", EMAIL, data={"n": 1}).json()
+
+    @pytest.mark.parametrize(
+        "option",
+        [{"coalesce": True}, {"delay": 1}, {"supersedes": ("b",)}, {"expires": 1}, {"idempotency_key": "k"}],
+        ids=lambda option: next(iter(option)),
+    )
+    def test_are_part_of_the_value(self, option):
+        event = Event("a", EMAIL, **option)
+
+        assert event != Event("a", EMAIL)
+        assert event == Event("a", EMAIL, **option)
+        assert hash(event) == hash(Event("a", EMAIL, **option))
+        assert pickle.loads(pickle.dumps(event)) == copy.deepcopy(event) == event
+
+    def test_are_kept_where_an_event_is_replaced_in_part(self):
+        options = {"coalesce": True, "delay": 1, "supersedes": ("b",), "expires": 2.5, "idempotency_key": "k"}
+
+        again = dataclasses.replace(Event("a", EMAIL, **options), name="c")
+
+        assert again == Event("c", EMAIL, **options)
+
+    def test_are_shown_nowhere(self):
+        event = Event("a", EMAIL, idempotency_key="secret", supersedes=("secret",))
+
+        assert "secret" not in repr(event)
+
+
+class CoalesceTests:
+    @pytest.mark.parametrize("value", [None, 0, 1, "", "yes", [], object])
+    def test_is_true_or_false_and_nothing_else(self, value):
+        assert refused(coalesce=value) == f"coalesce must be True or False, not {value!r}."
+
+    def test_gives_a_key_that_fits_its_column_and_tells_nothing(self):
+        key = Event("cart_updated", EMAIL, object_id="cart:1", coalesce=True).coalesce_key
+
+        assert len(key) == 64
+        assert set(key) <= set("0123456789abcdef")
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("ada@example.com", "ADA@Example.COM"),
+            ("josé@example.com", "JOSÉ@EXAMPLE.com"),
+            ("ada@müller.de", "ada@xn--mller-kva.de"),
+            ("Ada@MÜLLER.de", "ada@XN--MLLER-KVA.DE"),
+        ],
+    )
+    def test_takes_every_spelling_of_an_address_for_one(self, one, other):
+        keys = {Event("a", email, object_id="x", coalesce=True).coalesce_key for email in (one, other)}
+
+        assert len(keys) == 1
+
+    @pytest.mark.parametrize(
+        ("name", "email", "object_id"),
+        [
+            ("Cart_updated", EMAIL, "cart:1"),
+            ("cart_deleted", EMAIL, "cart:1"),
+            ("cart_updated", "bob@example.com", "cart:1"),
+            ("cart_updated", "áda@example.com", "cart:1"),
+            ("cart_updated", EMAIL, "cart:2"),
+            ("cart_updated", EMAIL, "CART:1"),
+            ("cart_updated", EMAIL, "cart:1 "),
+            ("cart_updated", EMAIL, None),
+            ("cart_updatedcart:1", EMAIL, None),
+        ],
+    )
+    def test_keeps_apart_whatever_differs(self, name, email, object_id):
+        one = Event("cart_updated", EMAIL, object_id="cart:1", coalesce=True)
+
+        assert Event(name, email, object_id=object_id, coalesce=True).coalesce_key != one.coalesce_key
+
+    def test_takes_whatever_the_content_is_for_one(self):
+        one = Event("a", EMAIL, coalesce=True, data={"n": 1}, delay=5)
+        other = Event("a", EMAIL, coalesce=True, properties={"N": 2}, idempotency_key="k")
+
+        assert one.coalesce_key == other.coalesce_key
+
+
+class SpanTests:
+    """What ``delay`` and ``expires`` have in common."""
+
+    @pytest.mark.parametrize("option", ["delay", "expires"])
+    @pytest.mark.parametrize(
+        ("given", "seconds"),
+        [
+            (None, None),
+            (60, 60),
+            (0.5, 0.5),
+            (timedelta(minutes=1), 60),
+            (timedelta(milliseconds=1500), 1.5),
+            (timedelta(days=366), 366 * 24 * 3600),
+            (366 * 24 * 3600, 366 * 24 * 3600),
+        ],
+    )
+    def test_is_kept_in_seconds(self, option, given, seconds):
+        assert getattr(Event("a", EMAIL, **{option: given}), option) == seconds
+
+    @pytest.mark.parametrize("option", ["delay", "expires"])
+    @pytest.mark.parametrize("value", ["60", b"6", True, False, [60], Decimal(60), object, Number.ONE])
+    def test_of_another_type_is_refused(self, option, value):
+        expected = f"{option} must be seconds or a timedelta, not {type(value).__name__}."
+
+        assert refused(**{option: value}) == expected
+
+    @pytest.mark.parametrize("option", ["delay", "expires"])
+    @pytest.mark.parametrize(
+        "value",
+        [
+            -1,
+            -0.001,
+            timedelta(microseconds=-1),
+            366 * 24 * 3600 + 1,
+            timedelta(days=366, seconds=1),
+            timedelta.max,
+            float("nan"),
+            float("inf"),
+            float("-inf"),
+            10**400,
+        ],
+        ids=lambda value: str(value)[:20],
+    )
+    def test_out_of_range_is_refused(self, option, value):
+        assert refused(**{option: value}) == f"{option} must be from 0 seconds to 366 days, not {value}."
+
+    def test_of_a_delay_may_be_nothing_at_all(self):
+        assert Event("a", EMAIL, delay=0).delay == 0
+        assert Event("a", EMAIL, delay=timedelta(0)).delay == 0
+
+    @pytest.mark.parametrize(
+        ("delay", "expires"), [(None, 0), (0, 0), (60, 60), (60, 59.9), (timedelta(hours=1), 60), (60, timedelta(0))]
+    )
+    def test_of_the_expiry_must_be_the_longer_one(self, delay, expires):
+        message = "expires must be longer than delay: the event could never go out."
+
+        assert refused(delay=delay, expires=expires) == message
+
+    @pytest.mark.parametrize(("delay", "expires"), [(60, 61), (0, 0.1), (None, 1), (timedelta(seconds=1), 2)])
+    def test_of_an_expiry_that_is_longer_is_fine(self, delay, expires):
+        assert Event("a", EMAIL, delay=delay, expires=expires).expires == expires
+
+
+class SupersedesTests:
+    @pytest.mark.parametrize(
+        ("given", "names"),
+        [
+            ((), ()),
+            ([], ()),
+            (("cart_updated",), ("cart_updated",)),
+            (["b", "a"], ("b", "a")),
+            (iter(["a"]), ("a",)),
+            ((name for name in "ab"), ("a", "b")),
+            ({"cart_updated"}, ("cart_updated",)),
+            (("Order Completed", "é", " padded "), ("Order Completed", "é", " padded ")),
+            ((Name.CART, gettext_lazy("lazy")), ("cart_updated", "lazy")),
+        ],
+    )
+    def test_becomes_a_tuple_of_plain_names(self, given, names):
+        event = Event("a", EMAIL, supersedes=given)
+
+        assert event.supersedes == names
+        assert {type(name) for name in event.supersedes} <= {str}
+
+    @pytest.mark.parametrize("value", ["cart_updated", "", None, 5, True, Name.CART, gettext_lazy("cart_updated")])
+    def test_that_is_one_name_or_none_at_all_is_refused(self, value):
+        assert refused(supersedes=value) == 'supersedes must be a tuple of names, as in ("cart_updated",).'
+
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("", "must not be empty."),
+            ("  ", "must not be empty."),
+            (None, "must be a string, not NoneType."),
+            (5, "must be a string, not int."),
+            (b"a", "must be a string, not bytes."),
+            ("x" * 256, "is 256 characters long: 255 at most."),
+            ("a\0", "contains a NUL character."),
+            ("a\ud800", "contains a lone surrogate, which is no character."),
+        ],
+    )
+    def test_with_a_name_that_cannot_be_one_is_refused(self, name, why):
+        assert refused(supersedes=("cart_updated", name)) == f"a name in supersedes {why}"
+
+
+class IdempotencyKeyTests:
+    @pytest.mark.parametrize("key", ["1001", "x" * 255, "é" * 255, " padded ", "order 1001 🛒"])
+    def test_is_any_text_as_it_is(self, key):
+        assert Event("a", EMAIL, idempotency_key=key).idempotency_key == key
+
+    @pytest.mark.parametrize("key", [Name.CART, gettext_lazy("cart_updated")])
+    def test_of_an_enum_or_a_lazy_text_is_its_value(self, key):
+        assert Event("a", EMAIL, idempotency_key=key).idempotency_key == "cart_updated"
+
+    @pytest.mark.parametrize(
+        ("key", "why"),
+        [
+            ("", "must not be empty."),
+            (" \n", "must not be empty."),
+            (1001, "must be a string, not int."),
+            (b"1001", "must be a string, not bytes."),
+            (False, "must be a string, not bool."),
+            ("x" * 256, "is 256 characters long: 255 at most."),
+            ("a\0", "contains a NUL character."),
+            ("a\ud800", "contains a lone surrogate, which is no character."),
+        ],
+    )
+    def test_that_cannot_be_one_is_refused(self, key, why):
+        assert refused(idempotency_key=key) == f"idempotency_key {why}"
+
+    def test_is_stored_as_a_hash_that_is_its_own(self):
+        keys = ["1001", "1001 ", "A", "a", "á", "é" * 255]
+
+        hashes = {hash_of(key) for key in keys}
+
+        assert len(hashes) == len(keys)
+        assert {len(each) for each in hashes} == {64}
+
+
+class ReaddressedTests:
+    def test_is_the_same_body_about_another_contact(self):
+        data = {"price": Decimal("19.90"), "n": 2**60, "text": 'é 🛒 "quoted" \u2028', "email": EMAIL, "none": None}
+        event = Event("a", EMAIL, object_id="cart:1", data=data, properties={"FIRSTNAME": "Zoë"})
+
+        text = readdressed(event.json(), "staging@example.org")
+
+        assert text == event.json().replace(f'{{"email":"{EMAIL}"', '{"email":"staging@example.org"', 1)
+        assert json.loads(text) == {**event.body(), "email": "staging@example.org"}
+
+    def test_is_what_an_event_for_that_contact_would_send(self):
+        bodies = {readdressed(Event("a", email).json(), "josé@müller.de") for email in (EMAIL, "bob@example.com")}
+
+        assert bodies == {Event("a", "josé@müller.de").json()}
 
 
 class ContactTests:

@@ -14,7 +14,9 @@ CARRIED = (
     "py.typed",
     "migrations/0001_initial.py",
     "templates/admin/brevo_events/outboxevent/change_form.html",
+    "templates/admin/brevo_events/outboxevent/overview.html",
     "static/brevo_events/admin.css",
+    "static/brevo_events/overview.css",
     "locale/fr/LC_MESSAGES/django.po",
     "locale/fr/LC_MESSAGES/django.mo",
 )

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from brevo_events import Event
 from brevo_events.choices import Status
-from brevo_events.models import OutboxEvent, outbox
+from brevo_events.figures import collect
+from brevo_events.models import OutboxEvent, SendAttempt, outbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -15,12 +20,32 @@ def _crowded():
     """Many finished events and few that wait, with the figures that a planner goes by."""
     row = OutboxEvent.of(Event("a", "a@example.com"))
     values = {"name": "a", "email": row.email, "body": row.body}
-    finished = [OutboxEvent(**values, contact=str(n), status=Status.SENT, due_at=None) for n in range(20_000)]
+    now = timezone.now()
+    finished = [
+        OutboxEvent(
+            **values,
+            contact=str(n),
+            status=Status.SENT if n % 50 else Status.FAILED,
+            due_at=None,
+            finished_at=now - n * dt.timedelta(minutes=2),
+        )
+        for n in range(20_000)
+    ]
     OutboxEvent.objects.bulk_create(finished, batch_size=2000)
     OutboxEvent.objects.bulk_create([OutboxEvent(**values, contact=str(n)) for n in range(200)])
-    table = OutboxEvent._meta.db_table
+    attempts = [SendAttempt(event=event, started_at=now, duration_ms=9, response_code=204) for event in outbox()]
+    SendAttempt.objects.bulk_create(attempts, batch_size=2000)
+    for model in (OutboxEvent, SendAttempt):
+        table = model._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute({"mysql": f"ANALYZE TABLE {table}"}.get(connection.vendor, f"ANALYZE {table}"))
+
+
+def plan_of(sql):
+    """Return how the database reads what a statement asks for."""
     with connection.cursor() as cursor:
-        cursor.execute({"mysql": f"ANALYZE TABLE {table}"}.get(connection.vendor, f"ANALYZE {table}"))
+        cursor.execute(f"EXPLAIN {'QUERY PLAN' if connection.vendor == 'sqlite' else ''} {sql}")
+        return "\n".join(" ".join(map(str, row)) for row in cursor.fetchall())
 
 
 @pytest.mark.usefixtures("_crowded")
@@ -40,3 +65,25 @@ class PlanTests:
         line = outbox().filter(contact="7", status=Status.PENDING).order_by("pk").values("pk")[:1]
 
         assert "brevo_events_contact" in line.explain()
+
+    def test_the_first_due_event_is_found_without_a_look_at_the_finished_ones(self):
+        with CaptureQueriesContext(connection) as queries:
+            outbox().seconds_until_first_due()
+
+        plan = plan_of(queries[0]["sql"])
+        assert "brevo_events_due" in plan
+        if connection.vendor == "sqlite":
+            assert "SEARCH" in plan  # a SCAN begins with the rows that have no due time
+
+    def test_the_overview_reads_events_and_attempts_by_their_indexes(self):
+        collect()  # counts the hours that are over
+        with CaptureQueriesContext(connection) as queries:
+            collect()
+
+        whole = {"postgresql": "Seq Scan", "sqlite": "SCAN", "mysql": " ALL "}[connection.vendor]
+        statements = [query["sql"] for query in queries if "hourlycount" not in query["sql"]]
+        assert len(statements) == 9
+        for sql in statements:
+            # The newest rows by their key need no other index.
+            if "WHERE" in sql:
+                assert whole not in plan_of(sql), sql

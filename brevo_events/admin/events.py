@@ -5,14 +5,18 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from brevo_events.admin.actions import ACTIONS, Action
+from brevo_events.admin.banner import banner
+from brevo_events.admin.changelist import CappedPaginator, NewestFirst
 from brevo_events.admin.confirmation import Confirmation
-from brevo_events.admin.filters import NameFilter, ResponseCodeFilter
+from brevo_events.admin.filters import EndedFilter, NameFilter, ResponseCodeFilter, StatusFilter
 from brevo_events.admin.masking import masked, may_see_contacts
+from brevo_events.admin.overview import Overview
 from brevo_events.admin.relations import others_of_contact, source_of
 from brevo_events.admin.request import curl, readable
 from brevo_events.admin.timeline import timeline
@@ -38,8 +42,10 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     list_display = ("status_label", "name", "email", "response_code", "attempts", "created_at", "next_attempt")
     list_display_links = ("status_label", "name")
-    list_filter = ("status", NameFilter, ResponseCodeFilter, "created_at")
+    list_filter = (StatusFilter, NameFilter, ResponseCodeFilter, EndedFilter)
     list_per_page = 50
+    paginator = CappedPaginator
+    sortable_by = ()
     search_fields = ("pk",)
     search_help_text = _("A whole e-mail address, the number of an event, or the id of an object such as cart:1234.")
     show_full_result_count = False
@@ -54,7 +60,14 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_urls(self) -> list[URLPattern]:
         action = self.admin_site.admin_view(Confirmation(self).view)
-        return [path("actions/<slug:name>/", action, name="brevo_events_outboxevent_action"), *super().get_urls()]
+        return [
+            *Overview(self).urls(),
+            path("actions/<slug:name>/", action, name="brevo_events_outboxevent_action"),
+            *super().get_urls(),
+        ]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NewestFirst]:
+        return NewestFirst
 
     def get_list_display(self, request: HttpRequest) -> Any:
         shown = "email" if may_see_contacts(request) else "masked_email"
@@ -65,6 +78,12 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             return self.fieldsets
         shown = ["masked_email" if name == "email" else name for name in self.fieldsets[0][1]["fields"]]
         return [(None, {"fields": shown})]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            response.context_data["banner"] = banner()
+        return response
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
@@ -127,7 +146,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def masked_email(self, event: OutboxEvent) -> str:
         return masked(event.email)
 
-    @admin.display(description=_("status"), ordering="status")
+    @admin.display(description=_("status"))
     def status_label(self, event: OutboxEvent) -> str:
         return format_html(
             '<span class="brevo-status brevo-status-{}">{}</span>{}',
@@ -136,6 +155,6 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             f" {event.get_reason_display()}" if event.reason else "",
         )
 
-    @admin.display(description=_("next attempt"), ordering="due_at")
+    @admin.display(description=_("next attempt"))
     def next_attempt(self, event: OutboxEvent) -> Any:
         return "–" if event.is_finished else event.due_at

@@ -7,11 +7,11 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
 
-from brevo_events.choices import UNFINISHED, Status
+from brevo_events.choices import Status
 from brevo_events.columns import UtcNow, in_seconds
 from brevo_events.conf import settings
 from brevo_events.delivery.attempts import GRACE
-from brevo_events.delivery.endings import IS_EXPIRED, LOOK_AGAIN, Due, announce_cancelled, end_stale
+from brevo_events.delivery.endings import IS_DUE, IS_EXPIRED, LOOK_AGAIN, Due, announce_cancelled, end_stale
 from brevo_events.models import OutboxEvent, outbox
 
 PARKED_FOR = 300  # seconds, at most: whoever ends the event ahead frees the next one at once
@@ -71,14 +71,21 @@ def _lock_window(limit: int) -> list[Due]:
         in_line = outbox().filter(contact=OuterRef("contact"), status=status, available_at__lte=UtcNow()).order_by("pk")
         return Subquery(in_line.values("pk")[:1])
 
-    window = outbox().due().order_by("due_at", "pk")
-    window = window.annotate(pending=first(Status.PENDING), sending=first(Status.SENDING), is_expired=IS_EXPIRED)
-    size = max(2 * limit, SMALLEST_WINDOW)
-    columns = ("pk", "status", "coalesce_key", "is_expired", "pending", "sending")
+    window = outbox().annotate(pending=first(Status.PENDING), sending=first(Status.SENDING), is_expired=IS_EXPIRED)
+    window = window.annotate(is_due=IS_DUE).oldest_due(max(2 * limit, SMALLEST_WINDOW))
+    columns = ("due_at", "pk", "status", "coalesce_key", "is_expired", "pending", "sending", "is_due")
     return [
-        Due(pk, status, key, bool(is_expired), min(head for head in (pk, *heads) if head is not None))
-        for pk, status, key, is_expired, *heads in window.lock_free().values_list(*columns)[:size]
+        Due(pk, status, key, bool(is_expired), _head(pk, pending, sending))
+        for _, pk, status, key, is_expired, pending, sending, _ in sorted(
+            row for row in window.lock_free().values_list(*columns) if row[-1]
+        )
     ]
+
+
+def _head(pk: int, pending: int | None, sending: int | None) -> int:
+    first = min(other for other in (pk, pending, sending) if other is not None)
+    # A later event may be on its way when a delay ends: two of one contact at once could overtake each other.
+    return sending if first == pk and sending is not None else first
 
 
 def _lease(pks: list[int]) -> list[OutboxEvent]:
@@ -96,14 +103,14 @@ def _park(blocked: dict[int, int]) -> None:
     Move blocked events out of the way, while the ones that block them are held.
 
     Without that hold, the one ahead could end between the look and the parking,
-    and find nobody to free. Where somebody else holds it, look again soon.
+    and find nobody to free. Where somebody else holds it, look again soon; so
+    too where the one ahead is a later event, which may itself come to wait.
     """
     if not blocked:
         return
-    heads = outbox().filter(pk__in=set(blocked.values())).lock_free()
-    held = {pk for pk, status in heads.values_list("pk", "status") if status in UNFINISHED}
-    parked = [pk for pk, head in blocked.items() if head in held]
-    others = [pk for pk, head in blocked.items() if head not in held]
+    held = {pk for pk, head in outbox().lock_by_key(blocked.values()).items() if not head.is_finished}
+    parked = [pk for pk, head in blocked.items() if head in held and head < pk]
+    others = [pk for pk, head in blocked.items() if head not in held or head > pk]
     waiting = {"parked": True, "status": Status.PENDING, "lease_token": None}
     outbox().filter(pk__in=parked).update(**waiting, due_at=in_seconds(PARKED_FOR))
     outbox().filter(pk__in=others).update(due_at=in_seconds(LOOK_AGAIN))

@@ -4,6 +4,9 @@ import logging
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
+
+from django.db import Error as DatabaseError
 
 from brevo_events import consent, transports
 from brevo_events.conf import settings
@@ -145,8 +148,10 @@ class Pipeline:
             for attempt in attempts:
                 attempt.is_refused = not _consents(attempt.event)
         except Exception:
-            # Nobody has said no: they are given back.
+            # Nobody has said no: they are given back, at once where that is possible, since the caller may end here.
             self._unrecorded += attempts
+            with suppress(DatabaseError):
+                self._record()
             raise
         self._unrecorded += [attempt for attempt in attempts if attempt.is_refused]
 

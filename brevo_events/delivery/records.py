@@ -39,11 +39,11 @@ def record(attempts: list[Attempt]) -> list[Attempt]:
         SendAttempt._default_manager.using(outbox().db).bulk_create(
             [_row(attempt, attempt.answer) for attempt in mine if attempt.answer]
         )
-        free_followers(attempt.event.pk for attempt, change in changes.items() if change.is_final)
+        unfreed = free_followers(attempt.event.pk for attempt, change in changes.items() if change.is_final)
         turns = _turn_gate(verdicts)
     for attempt in mine:
         attempt.is_recorded = True
-    _announce(changes)
+    _announce(changes, unfreed)
     for turn in turns:
         turn.send_robust(Gate, gate=Gate.load())
     return locked
@@ -52,7 +52,7 @@ def record(attempts: list[Attempt]) -> list[Attempt]:
 def _still_mine(attempts: list[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
     """Return whose rows are locked now and still leased to us, and whose rows somebody else has locked."""
     rows = outbox().filter(pk__in=[attempt.event.pk for attempt in attempts])
-    tokens = dict(rows.lock_free().values_list("pk", "lease_token"))
+    tokens = {pk: event.lease_token for pk, event in outbox().lock_by_key(a.event.pk for a in attempts).items()}
     elsewhere = dict(rows.values_list("pk", "lease_token")) if len(tokens) < len(attempts) else {}
     mine, locked = [], []
     for attempt in attempts:
@@ -132,7 +132,7 @@ def _turn_gate(verdicts: dict[Attempt, Verdict]) -> list[Signal]:
     return turns
 
 
-def _announce(changes: dict[Attempt, Change]) -> None:
+def _announce(changes: dict[Attempt, Change], unsettled: set[int]) -> None:
     for attempt, change in changes.items():
         event = attempt.event
         event.status, event.reason, event.response_code = change.status, change.reason, change.response_code
@@ -143,5 +143,6 @@ def _announce(changes: dict[Attempt, Change]) -> None:
         elif change.status == Status.FAILED:
             logger.error("%s failed: %s (response code %s).", event, change.reason, change.response_code)
             signals.event_failed.send_robust(OutboxEvent, event=event)
-        elif change.status == Status.CANCELLED:
+        elif change.status == Status.CANCELLED and event.pk not in unsettled:
+            # The others are announced by whoever settles them.
             signals.event_cancelled.send_robust(OutboxEvent, event=event)

@@ -27,7 +27,20 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'gate',
                 'verbose_name_plural': 'gate',
+                'permissions': [('pause_delivery', 'Can pause and resume delivery')],
                 'default_permissions': ('view',),
+            },
+        ),
+        migrations.CreateModel(
+            name='HourlyCount',
+            fields=[
+                ('hour', models.DateTimeField(primary_key=True, serialize=False)),
+                ('sent', models.PositiveIntegerField()),
+                ('failed', models.PositiveIntegerField()),
+                ('newest', models.BigIntegerField()),
+            ],
+            options={
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(

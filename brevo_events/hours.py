@@ -1,0 +1,109 @@
+"""How many events ended in which hour: an hour that is over is counted once, and its count is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db.models import Count, QuerySet, Value
+from django.utils import timezone
+
+from brevo_events.choices import Status
+from brevo_events.models import HourlyCount, OutboxEvent
+from brevo_events.querysets import OutboxEventQuerySet
+
+HOUR = timedelta(hours=1)
+SETTLED = timedelta(minutes=10)  # after an hour, nothing ends in it any more, whatever the clocks of the hosts say
+PATIENCE = 2.0  # seconds for which a reader may be kept waiting
+AT_ONCE = 24  # hours in a statement
+KEPT = timedelta(days=3)  # longer than anybody asks for: the same month begins earlier elsewhere
+LATEST = 100  # events that are asked whether they fit what was counted
+
+
+class Ended(NamedTuple):
+    """Hold how many events ended as sent and as failed."""
+
+    sent: int = 0
+    failed: int = 0
+
+
+def count_hours(hours: Sequence[datetime]) -> dict[datetime, Ended]:
+    """
+    Return how many events ended in each hour, given by its beginning, oldest first and without gaps.
+
+    Hours that nobody has counted yet are counted now, newest first; those that
+    this would take too long for are left out, and it goes on with the next call.
+    An event that failed and was sent later counts in both hours, one that was
+    pruned since still counts.
+    """
+    latest = list(_events().order_by("-pk").values_list("pk", "finished_at")[:LATEST])
+    known = _known(hours, latest)
+    counted: dict[datetime, Ended] = {}
+    give_up_at = time.monotonic() + PATIENCE
+    for batch in _in_batches([hour for hour in reversed(hours) if hour not in known]):
+        counted |= _count(batch)
+        if time.monotonic() > give_up_at:
+            break
+    _keep(counted, newest=max((pk for pk, _ in latest), default=0), oldest=hours[0])
+    return known | counted
+
+
+def _known(hours: Sequence[datetime], latest: list[tuple[int, datetime | None]]) -> dict[datetime, Ended]:
+    wanted = set(hours)
+    known = {row.hour: row for row in _kept().filter(hour__gte=hours[0]) if row.hour in wanted}
+    for pk, finished_at in latest:
+        row = known.get(hours[0] + (finished_at - hours[0]) // HOUR * HOUR) if finished_at else None
+        if row and pk > row.newest:
+            # It ended before it was captured: it was imported or restored, and others with it.
+            _kept().all().delete()
+            return {}
+    return {hour: Ended(row.sent, row.failed) for hour, row in known.items()}
+
+
+def _count(hours: list[datetime]) -> dict[datetime, Ended]:
+    # A range of the index for each hour: to group by the hour calls Python for each row on SQLite.
+    ranges = [_range(hour, number) for number, hour in enumerate(hours)]
+    counts = {(number, status): count for status, number, count in ranges[0].union(*ranges[1:], all=True)}
+    return {
+        hour: Ended(counts.get((number, Status.SENT), 0), counts.get((number, Status.FAILED), 0))
+        for number, hour in enumerate(hours)
+    }
+
+
+def _range(hour: datetime, number: int) -> QuerySet[OutboxEvent, Any]:
+    return (
+        _events()
+        .filter(status__in=(Status.SENT, Status.FAILED), finished_at__gte=hour, finished_at__lt=hour + HOUR)
+        .order_by()
+        .values("status")
+        .annotate(number=Value(number), count=Count("pk"))
+        .values_list("status", "number", "count")
+    )
+
+
+def _keep(counted: dict[datetime, Ended], newest: int, *, oldest: datetime) -> None:
+    over = timezone.now() - HOUR - SETTLED
+    rows = [
+        HourlyCount(hour=hour, sent=ended.sent, failed=ended.failed, newest=newest)
+        for hour, ended in counted.items()
+        if hour < over
+    ]
+    if rows:
+        # Somebody else may have counted them at the same time, to the same end.
+        _kept().bulk_create(rows, ignore_conflicts=True)
+        _kept().filter(hour__lt=oldest - KEPT).delete()
+
+
+def _events() -> OutboxEventQuerySet:
+    return OutboxEvent.objects.on_primary()
+
+
+def _kept() -> QuerySet[HourlyCount]:
+    return HourlyCount._default_manager.using(_events().db)
+
+
+def _in_batches(hours: list[datetime]) -> Iterator[list[datetime]]:
+    for start in range(0, len(hours), AT_ONCE):
+        yield hours[start : start + AT_ONCE]
