@@ -1,4 +1,4 @@
-"""Processes that a benchmark starts, and ends by their ids: a fake Brevo, and workers."""
+"""Processes that a benchmark starts, and ends by their ids: a fake Brevo, workers, and a pruner."""
 
 from __future__ import annotations
 
@@ -45,6 +45,18 @@ def workers(count: int, url: str) -> Iterator[list[int]]:
             if process.stdout.readline() != b"ready\n":
                 raise RuntimeError("A worker did not start.")
         yield [process.pid for process in started]
+
+
+@contextmanager
+def pruner() -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that prunes for as many seconds as each line of its input says, and tells what it has done."""
+    given = json.dumps({"default": connections.databases["default"]})
+    with _started(
+        ["-m", "benchmarks.pruner", given], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as process:
+        if process.stdout.readline() != b"ready\n":
+            raise RuntimeError("The pruner did not start.")
+        yield process
 
 
 def main(given: str) -> None:

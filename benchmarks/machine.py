@@ -64,10 +64,10 @@ def pin(pid: int, cpus: set[int]) -> None:
         os.sched_setaffinity(pid, cpus)
 
 
-def resident_megabytes(pid: int) -> float:
-    """Return the memory that a process holds; Linux only."""
+def resident_megabytes(pid: int, *, peak: bool = False) -> float:
+    """Return the memory that a process holds, or the most that it ever held; Linux only."""
     status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    found = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status)
     if not found:
         raise RuntimeError(f"Process {pid} has ended.")
     return int(found[1]) / 1024

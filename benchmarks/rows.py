@@ -10,10 +10,12 @@ from django.db.models.expressions import DatabaseDefault
 from django.utils import timezone
 
 from benchmarks import databases
+from brevo_events.choices import UNFINISHED
 from brevo_events.events import Event
-from brevo_events.models import OutboxEvent, Status
+from brevo_events.models import OutboxEvent, SendAttempt, Status
 
 TABLE = OutboxEvent._meta.db_table
+ATTEMPTS = SendAttempt._meta.db_table
 STEP = 1000  # rows of the table of numbers; two of them make a million
 
 
@@ -44,30 +46,41 @@ def arguments(number: int) -> dict[str, Any]:
 
 
 def fill(
-    count: int, *, status: Status = Status.PENDING, contact: str = "n", retrying: str = "1 = 0", kept: int = 0
+    count: int,
+    *,
+    status: Status = Status.PENDING,
+    reason: str = "",
+    contact: str = "n",
+    retrying: str = "1 = 0",
+    kept: int = 0,
+    ended: int | None = None,
 ) -> None:
     """
     Insert that many rows in one statement, due since an hour ago or, finished, never again.
 
     ``contact`` and ``retrying`` are SQL in ``n``, which counts from 0: whose
     event it is, and whether it waits an hour for a retry. ``kept`` is added to the
-    contact, beyond those that are there already. Finished rows get a short body,
-    which no claim reads.
+    contact, beyond those that are there already. Finished rows ended an hour ago
+    and get a short body, which no claim reads; with ``ended``, they ended that many
+    days ago and before, ten seconds apart, and keep their body.
     """
     past, later = _moment(hours=-1), _moment(hours=1)
-    is_finished = status == Status.SENT
+    is_finished = status not in UNFINISHED
     values: dict[str, tuple[str, list[Any]]] = {
         **_plain_values(),
         "contact": (f"LPAD(MD5(CAST({_escaped(contact)} + {kept} AS CHAR(20))), 64, '0')", []),
         "status": ("%s", [status.value]),
+        "reason": ("%s", [reason]),
         "available_at": ("%s", [past]),
         "due_at": ("NULL", [])
         if is_finished
         else (f"CASE WHEN {_escaped(retrying)} THEN %s ELSE %s END", [later, past]),
         "finished_at": ("%s", [past]) if is_finished else ("NULL", []),
     }
-    if is_finished:
+    if is_finished and ended is None:
         values["body"] = ("'{}'", [])
+    if ended is not None:
+        values["finished_at"] = (_ten_seconds_apart(), [_moment(hours=-24 * ended)])
     expressions = ", ".join(expression for expression, _ in values.values())
     parameters = [parameter for _, given in values.values() for parameter in given]
     _make_numbers()
@@ -80,16 +93,42 @@ def fill(
     analyse()
 
 
+def add_attempts() -> None:
+    """Give each finished row the attempt that ended it, and one row in five an earlier one that failed."""
+    columns = "event_id, started_at, duration_ms, response_code, error, answer"
+    for code, error, answer, which in (
+        (503, "service_unavailable", '{"code":"service_unavailable","message":"Try again later"}', "id % 5 = 0"),
+        (204, "", "", "1 = 1"),
+    ):
+        _execute(
+            f"INSERT INTO {ATTEMPTS} ({columns}) SELECT id, finished_at, 80, %s, %s, %s FROM {TABLE} "
+            f"WHERE finished_at IS NOT NULL AND {_escaped(which)}",
+            [code, error, answer],
+        )
+    analyse()
+
+
 def analyse() -> None:
     """Let the database learn what its table holds, as it does by itself in the long run."""
     vendor = databases.current().vendor
-    _execute({"postgresql": f"VACUUM ANALYZE {TABLE}", "mysql": f"ANALYZE TABLE {TABLE}"}.get(vendor, "ANALYZE"))
+    tables = f"{TABLE}, {ATTEMPTS}"
+    _execute({"postgresql": f"VACUUM ANALYZE {tables}", "mysql": f"ANALYZE TABLE {tables}"}.get(vendor, "ANALYZE"))
 
 
 def give_back() -> None:
     """Make everything due again that was claimed."""
     _execute(
         f"UPDATE {TABLE} SET status = 'pending', lease_token = NULL, due_at = available_at WHERE status = 'sending'"
+    )
+
+
+def revive(pks: list[int]) -> None:
+    """Make sent events due again, as they were before."""
+    marks = ", ".join(["%s"] * len(pks))
+    _execute(
+        f"UPDATE {TABLE} SET status = 'pending', finished_at = NULL, attempts = 0, due_at = available_at "
+        f"WHERE id IN ({marks})",
+        pks,
     )
 
 
@@ -128,6 +167,14 @@ def _make_numbers() -> None:
 
 def _moment(*, hours: int) -> Any:
     return databases.current().ops.adapt_datetimefield_value(timezone.now() + timedelta(hours=hours))
+
+
+def _ten_seconds_apart() -> str:
+    return {
+        "postgresql": "%s::timestamptz - (10 * n) * INTERVAL '1 second'",
+        "mysql": "%s - INTERVAL (10 * n) SECOND",
+        "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', %s, '-' || (10 * n) || ' seconds') || '000'",
+    }[databases.current().vendor]
 
 
 def _execute(statement: str, parameters: list[Any] | None = None) -> None:

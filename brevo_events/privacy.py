@@ -76,8 +76,10 @@ def prune(*, days: float | None = None, failed_days: float | None = None) -> Ite
                 break
             last, ended_at = batch[-1]
             began = time.monotonic()
-            yield _delete(events.filter(pk__in=[pk for pk, _ in batch]))
-            time.sleep(min(time.monotonic() - began, 1.0))
+            deleted = _delete(events.filter(pk__in=[pk for pk, _ in batch]))
+            took = time.monotonic() - began
+            yield deleted
+            time.sleep(min(took, 1.0))
 
 
 def prunable(*, days: float | None = None, failed_days: float | None = None) -> list[OutboxEventQuerySet]:
