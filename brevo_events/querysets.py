@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from django.db import connections, models, router
+from django.db import connections, models, router, transaction
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
@@ -191,6 +191,22 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         if not features.has_select_for_update:
             return self
         return self.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+
+    def lock_by_key(self, pks: Iterable[int]) -> dict[int, OutboxEvent]:
+        """Lock those of some events that nobody else holds, and return them with the columns that steer their way."""
+        # No index holds the token, so that MariaDB reads none but that of the keys: see keys_of_due().
+        steering = self.only("status", "parked", "coalesce_key", "lease_token")
+        return steering.lock_free().in_bulk(list(pks))
+
+    def keys_of_due(self, count: int) -> list[int] | None:
+        """Return what has been due for longest and nobody holds, to be locked by key; None where that is not needed."""
+        # MariaDB keeps hold of the index entries of rows that it skips, until the transaction ends. Two workers that
+        # had skipped each other's rows would deadlock as soon as both write: so this transaction writes nothing.
+        if connections[self.db].vendor != "mysql":
+            return None
+        with transaction.atomic(using=self.db, durable=True):
+            oldest = self.due().order_by("due_at", "pk")
+            return list(oldest.lock_free().values_list("pk", flat=True)[:count])
 
     def begin_writing(self) -> None:
         """Begin a transaction with a write, where that is what locks."""

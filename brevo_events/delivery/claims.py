@@ -7,11 +7,11 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
 
-from brevo_events.choices import UNFINISHED, Status
+from brevo_events.choices import Status
 from brevo_events.columns import UtcNow, in_seconds
 from brevo_events.conf import settings
 from brevo_events.delivery.attempts import GRACE
-from brevo_events.delivery.endings import IS_EXPIRED, LOOK_AGAIN, Due, announce_cancelled, end_stale
+from brevo_events.delivery.endings import IS_DUE, IS_EXPIRED, LOOK_AGAIN, Due, announce_cancelled, end_stale
 from brevo_events.models import OutboxEvent, outbox
 
 PARKED_FOR = 300  # seconds, at most: whoever ends the event ahead frees the next one at once
@@ -35,16 +35,19 @@ def claim(limit: int) -> list[OutboxEvent]:
     for _round in range(ROUNDS if limit > 0 else 0):
         leased: list[OutboxEvent] = []
         blocked: dict[int, int] = {}
+        size = max(2 * limit, SMALLEST_WINDOW)  # since some of them are blocked
+        keys = outbox().keys_of_due(size)
         with transaction.atomic(using=outbox().db, durable=True):
             outbox().begin_writing()
-            window = _lock_window(limit)
+            window = _lock_window(size, keys)
             is_changed, ended = end_stale(window)
             if not is_changed:
                 leased = _lease([row.pk for row in window if row.pk == row.head][:limit])
                 blocked = {row.pk: row.head for row in window if row.pk != row.head}
                 _park(blocked)
         announce_cancelled(ended)
-        if leased or not (blocked or is_changed):
+        is_missed = bool(keys) and not window  # another worker was quicker
+        if leased or not (blocked or is_changed or is_missed):
             return leased
     return []
 
@@ -63,21 +66,23 @@ def seconds_until_due() -> float | None:
     return None if seconds is None else max(seconds, 0.0)
 
 
-def _lock_window(limit: int) -> list[Due]:
-    """Lock twice as many due events as are wanted, oldest first, since some of them are blocked."""
+def _lock_window(size: int, keys: list[int] | None) -> list[Due]:
+    """Lock what has been due for longest, among these keys where they are given."""
 
     def first(status: Status) -> Subquery:
         # One probe of the index for each status: MariaDB would read the whole contact for both at once.
         in_line = outbox().filter(contact=OuterRef("contact"), status=status, available_at__lte=UtcNow()).order_by("pk")
         return Subquery(in_line.values("pk")[:1])
 
-    window = outbox().due().order_by("due_at", "pk")
-    window = window.annotate(pending=first(Status.PENDING), sending=first(Status.SENDING), is_expired=IS_EXPIRED)
-    size = max(2 * limit, SMALLEST_WINDOW)
-    columns = ("pk", "status", "coalesce_key", "is_expired", "pending", "sending")
+    window = outbox().annotate(pending=first(Status.PENDING), sending=first(Status.SENDING))
+    window = window.annotate(is_expired=IS_EXPIRED, is_due=IS_DUE)
+    window = window.due().order_by("due_at", "pk")[:size] if keys is None else window.filter(pk__in=keys)
+    columns = ("due_at", "pk", "status", "coalesce_key", "is_expired", "pending", "sending", "is_due")
+    found = window.lock_free().values_list(*columns)
+    # What is locked by key may have been claimed meanwhile, and comes in the order of the keys.
     return [
         Due(pk, status, key, bool(is_expired), _head(pk, pending, sending))
-        for pk, status, key, is_expired, pending, sending in window.lock_free().values_list(*columns)[:size]
+        for _, pk, status, key, is_expired, pending, sending, _ in sorted(row for row in found if row[-1])
     ]
 
 
@@ -107,8 +112,7 @@ def _park(blocked: dict[int, int]) -> None:
     """
     if not blocked:
         return
-    heads = outbox().filter(pk__in=set(blocked.values())).lock_free()
-    held = {pk for pk, status in heads.values_list("pk", "status") if status in UNFINISHED}
+    held = {pk for pk, head in outbox().lock_by_key(blocked.values()).items() if not head.is_finished}
     parked = [pk for pk, head in blocked.items() if head in held and head < pk]
     others = [pk for pk, head in blocked.items() if head not in held or head > pk]
     waiting = {"parked": True, "status": Status.PENDING, "lease_token": None}

@@ -14,6 +14,7 @@ from brevo_events.models import OutboxEvent, outbox
 LOOK_AGAIN = 1  # seconds, where somebody else has locked what is needed
 AT_ONCE = 500  # older events that are superseded in one transaction; the others are as they fall due
 
+IS_DUE = Case(When(Q(due_at__lte=UtcNow()), then=Value(1)), default=Value(0))
 IS_EXPIRED = Case(When(Q(expires_at__lte=UtcNow()), then=Value(1)), default=Value(0))
 
 
@@ -84,7 +85,7 @@ def free_followers(ended: Iterable[int]) -> set[int]:
     followers = {pk: follower for pk, follower in behind.values_list("pk", "follower") if follower is not None}
     if not followers:
         return set()
-    held = set(outbox().filter(pk__in=set(followers.values())).lock_free().values_list("pk", flat=True))
+    held = outbox().lock_by_key(followers.values())
     outbox().filter(pk__in=held, parked=True).update(parked=False, due_at=UtcNow())
     unfreed = {pk for pk, follower in followers.items() if follower not in held}
     if unfreed:
@@ -130,16 +131,16 @@ def _coalesce(keys: dict[int, str]) -> tuple[list[int], bool]:
         tops[pk] = max(pk, _highest(newest))
         if tops[pk] > pk and tops[pk] == newest[0]:
             heirs[pk] = tops[pk]
-    found = outbox().filter(pk__in=set(heirs.values()), status=Status.PENDING)
-    held = set(found.lock_free().values_list("pk", flat=True))
+    found = outbox().lock_by_key(heirs.values())
+    held = {pk for pk, heir in found.items() if heir.status == Status.PENDING}
     later = [pk for pk, heir in heirs.items() if heir not in held]
     _make_due(held)
     outbox().filter(pk__in=later).update(due_at=in_seconds(LOOK_AGAIN))
     newest_of: dict[str | None, int] = {keys[pk]: top for pk, top in tops.items() if pk not in later}
-    older = outbox().filter(coalesce_key__in=list(newest_of), status=Status.PENDING).order_by("pk")
-    waiting = dict(older.lock_free().values_list("pk", "coalesce_key")[:AT_ONCE])
-    waiting.update({pk: key for pk, key in keys.items() if key in newest_of})
-    return [pk for pk, key in waiting.items() if pk < newest_of[key]], bool(later)
+    of_keys = outbox().filter(coalesce_key__in=list(newest_of), status=Status.PENDING).order_by("pk")
+    older = outbox().lock_by_key(of_keys.values_list("pk", flat=True)[:AT_ONCE])
+    waiting = {pk: event.coalesce_key for pk, event in older.items() if event.status == Status.PENDING}
+    return [pk for pk, key in (waiting | keys).items() if pk < newest_of.get(key, 0)], bool(later)
 
 
 def _make_due(heirs: set[int]) -> None:

@@ -52,7 +52,7 @@ def record(attempts: list[Attempt]) -> list[Attempt]:
 def _still_mine(attempts: list[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
     """Return whose rows are locked now and still leased to us, and whose rows somebody else has locked."""
     rows = outbox().filter(pk__in=[attempt.event.pk for attempt in attempts])
-    tokens = dict(rows.lock_free().values_list("pk", "lease_token"))
+    tokens = {pk: event.lease_token for pk, event in outbox().lock_by_key(a.event.pk for a in attempts).items()}
     elsewhere = dict(rows.values_list("pk", "lease_token")) if len(tokens) < len(attempts) else {}
     mine, locked = [], []
     for attempt in attempts:
