@@ -200,19 +200,19 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
 
     def lock_by_key(self, pks: Iterable[int]) -> dict[int, OutboxEvent]:
         """Lock those of some events that nobody else holds, and return them with the columns that steer their way."""
-        # MariaDB keeps hold of the index entries of rows that it skips, and two workers that do so deadlock. By key it
-        # has no entry to keep; the token is in no index, which it would read instead.
+        # No index holds the token, so that MariaDB reads none but that of the keys: see keys_of_due().
         steering = self.only("status", "parked", "coalesce_key", "lease_token")
         return steering.lock_free().in_bulk(list(pks))
 
-    def oldest_due(self, count: int) -> Self:
-        """Return what has been due for longest, to be locked; on MariaDB some may not be due any more."""
-        due = self.due().order_by("due_at", "pk")
+    def keys_of_due(self, count: int) -> list[int] | None:
+        """Return what has been due for longest and nobody holds, to be locked by key; None where that is not needed."""
+        # MariaDB keeps hold of the index entries of rows that it skips, until the transaction ends. Two workers that
+        # had skipped each other's rows would deadlock as soon as both write: so this transaction writes nothing.
         if connections[self.db].vendor != "mysql":
-            return due[:count]
-        # By key, as lock_by_key() does; from twice as many, since another worker may hold the first of them.
-        pks = list(due.values_list("pk", flat=True)[: 2 * count])
-        return self.filter(pk__in=pks).order_by("pk")[:count]
+            return None
+        with transaction.atomic(using=self.db, durable=True):
+            oldest = self.due().order_by("due_at", "pk")
+            return list(oldest.lock_free().values_list("pk", flat=True)[:count])
 
     def begin_writing(self) -> None:
         """Begin a transaction with a write, where that is what locks."""

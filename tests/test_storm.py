@@ -26,7 +26,7 @@ from brevo_events.worker import Worker
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SECONDS = float(os.environ.get("STORM_SECONDS", "4"))
-PATIENCE = 30  # seconds until all is quiet
+PATIENCE = 30 + SECONDS  # seconds until all is quiet
 WRITERS, WORKERS, KEYS, CONTACTS = 6, 2, 20, 10
 DELAYS = [None, None, 0.3, 1.5]
 
@@ -146,7 +146,7 @@ def work(workers, errors):
 
 
 def deadlocks():
-    """Return how many deadlocks the server has counted since it began, None where it does not count them."""
+    """Return how many deadlocks the server has counted since it began; None on SQLite, which has none."""
     sql = {
         "postgresql": "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
         "mysql": "SELECT COUNT FROM information_schema.INNODB_METRICS WHERE NAME = 'lock_deadlocks'",
@@ -207,7 +207,8 @@ class StormTests:
         assert errors == []
         assert "asked again" not in caplog.text
         assert "lease had run out" not in caplog.text
-        assert deadlocks() == before
+        if connection.vendor == "postgresql":  # MariaDB counts those of every database; a deadlock is an error above
+            assert deadlocks() == before
         assert is_quiet()
         assert not watch.broken
         assert list(broken_invariants()) == []

@@ -35,16 +35,19 @@ def claim(limit: int) -> list[OutboxEvent]:
     for _round in range(ROUNDS if limit > 0 else 0):
         leased: list[OutboxEvent] = []
         blocked: dict[int, int] = {}
+        size = max(2 * limit, SMALLEST_WINDOW)  # since some of them are blocked
+        keys = outbox().keys_of_due(size)
         with transaction.atomic(using=outbox().db, durable=True):
             outbox().begin_writing()
-            window = _lock_window(limit)
+            window = _lock_window(size, keys)
             is_changed, ended = end_stale(window)
             if not is_changed:
                 leased = _lease([row.pk for row in window if row.pk == row.head][:limit])
                 blocked = {row.pk: row.head for row in window if row.pk != row.head}
                 _park(blocked)
         announce_cancelled(ended)
-        if leased or not (blocked or is_changed):
+        is_missed = bool(keys) and not window  # another worker was quicker
+        if leased or not (blocked or is_changed or is_missed):
             return leased
     return []
 
@@ -63,22 +66,23 @@ def seconds_until_due() -> float | None:
     return None if seconds is None else max(seconds, 0.0)
 
 
-def _lock_window(limit: int) -> list[Due]:
-    """Lock twice as many due events as are wanted, oldest first, since some of them are blocked."""
+def _lock_window(size: int, keys: list[int] | None) -> list[Due]:
+    """Lock what has been due for longest, among these keys where they are given."""
 
     def first(status: Status) -> Subquery:
         # One probe of the index for each status: MariaDB would read the whole contact for both at once.
         in_line = outbox().filter(contact=OuterRef("contact"), status=status, available_at__lte=UtcNow()).order_by("pk")
         return Subquery(in_line.values("pk")[:1])
 
-    window = outbox().annotate(pending=first(Status.PENDING), sending=first(Status.SENDING), is_expired=IS_EXPIRED)
-    window = window.annotate(is_due=IS_DUE).oldest_due(max(2 * limit, SMALLEST_WINDOW))
+    window = outbox().annotate(pending=first(Status.PENDING), sending=first(Status.SENDING))
+    window = window.annotate(is_expired=IS_EXPIRED, is_due=IS_DUE)
+    window = window.due().order_by("due_at", "pk")[:size] if keys is None else window.filter(pk__in=keys)
     columns = ("due_at", "pk", "status", "coalesce_key", "is_expired", "pending", "sending", "is_due")
+    found = window.lock_free().values_list(*columns)
+    # What is locked by key may have been claimed meanwhile, and comes in the order of the keys.
     return [
         Due(pk, status, key, bool(is_expired), _head(pk, pending, sending))
-        for _, pk, status, key, is_expired, pending, sending, _ in sorted(
-            row for row in window.lock_free().values_list(*columns) if row[-1]
-        )
+        for _, pk, status, key, is_expired, pending, sending, _ in sorted(row for row in found if row[-1])
     ]
 
 
