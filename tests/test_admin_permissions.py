@@ -232,7 +232,7 @@ class ViewerTests:
         page = text_of(browser.get(LIST))
 
         links = [link.replace("&amp;", "&") for link in re.findall(r'<a href="(\?[^"]+)"', page)]
-        assert {re.match(r"\?(\w+?)(__|=)", link)[1] for link in links} == {"status", "name", "response", "created_at"}
+        assert {re.match(r"\?(\w+?)(__|=)", link)[1] for link in links} == {"status", "name", "response", "ended"}
         for link in links:
             assert browser.get(LIST + link).status_code == 200
 

@@ -360,7 +360,7 @@ class ConsentTests:
         settings.BREVO_EVENTS = {"CONSENT": "tests.conftest.KEY"}
 
         error = refusal(app_settings.consent)
-        assert str(error) == "BREVO_EVENTS['CONSENT'] is 'tests.conftest.KEY', which is no function."
+        assert str(error) == "BREVO_EVENTS['CONSENT'] is 'tests.conftest.KEY', which is no plain function."
         assert KEY not in str(error)
 
 

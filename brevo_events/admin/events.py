@@ -134,7 +134,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             context |= {
                 "event_actions": [a for a in self._possible(event) if request.user.has_perm(a.permission)],
                 "moments": timeline(event, shows_contact=shows_contact),
-                "source": source_of(event, self.admin_site, request) if shows_contact else None,
+                "source": source_of(event, self.admin_site, request),
                 "shows_contact": shows_contact,
                 "others": others_of_contact(event),
             }

@@ -7,6 +7,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
+from brevo_events.admin.masking import may_see_contacts
 from brevo_events.choices import Status
 from brevo_events.models import OutboxEvent
 
@@ -30,7 +31,8 @@ def source_of(event: OutboxEvent, site: AdminSite, request: HttpRequest) -> tupl
         model = apps.get_model(label)
     except (LookupError, ValueError):
         return None
-    name = f"{model._meta.verbose_name} {key}"
+    # The key may be an address, or whatever else names a person.
+    name = f"{model._meta.verbose_name} {key}" if may_see_contacts(request) else str(model._meta.verbose_name)
     if (page := site._registry.get(model)) is None or not page.has_view_permission(request):  # noqa: SLF001
         return name, ""
     return name, _page(model, key, site)

@@ -144,7 +144,7 @@ class Pipeline:
                 # Nobody has said no: these are given back, at once if possible, since the caller may end here.
                 self._unrecorded += attempts[number:]
                 with suppress(DatabaseError):
-                    self._record()
+                    self.finish()
                 raise
             if attempt.is_refused:
                 self._unrecorded.append(attempt)
