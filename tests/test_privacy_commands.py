@@ -198,9 +198,9 @@ class EraseTests:
         ("arguments", "message"),
         [
             ([], "required: EMAIL"),
-            ([""], "EMAIL: '' is empty"),
-            ([" "], "EMAIL: ' ' is empty"),
-            (["a\0@example.com"], "is empty, or has a character"),
+            ([""], "EMAIL: '' is not an e-mail address"),
+            (["ada"], "EMAIL: 'ada' is not an e-mail address"),
+            (["a\0@example.com"], "is not an e-mail address"),
             ([ADA, "--keep"], "--keep is for --export FILE"),
             ([ADA, "--export"], "--export: expected one argument"),
             ([ADA, "--keep", "--dry-run"], "--keep is for --export FILE"),
