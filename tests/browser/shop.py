@@ -19,10 +19,9 @@ OVERVIEW = f"{EVENTS}overview/"
 PATIENCE = 30  # seconds
 READY = re.compile(r"^Admin: .* password (\S+)$(?s:.*)Quit the server", re.MULTILINE)
 
-# An event of the history that was not erased, and that nothing would hold up, skip or refuse if it were resent.
+# Nothing would hold up or skip the event if it were resent.
 UNFETTERED = """
-    email LIKE '%@example.%'
-    AND NOT EXISTS (SELECT 1 FROM brevo_events_outboxevent AS newer WHERE newer.contact = event.contact
+    NOT EXISTS (SELECT 1 FROM brevo_events_outboxevent AS newer WHERE newer.contact = event.contact
         AND newer.object_id = event.object_id AND newer.id > event.id)
     AND NOT EXISTS (SELECT 1 FROM brevo_events_outboxevent AS waiting WHERE waiting.contact = event.contact
         AND waiting.status = 'pending' AND waiting.id <> event.id)
@@ -39,15 +38,20 @@ class Shop:
         """Run Python in the shop's project, beside the shop."""
         manage(self._database, "shell", "-v0", "-c", code)
 
-    def event(self, status, number=0):
-        """Return the number of an event of the history, counted from the newest, that has attempts behind it."""
+    def event(self, status, number=0, where="TRUE"):
+        """Return the number of an event of the history that was not erased, counted from the newest."""
+        # One that waits does so for a retry; few of the cancelled ones were ever tried.
         found = self._rows(
-            f"SELECT id FROM brevo_events_outboxevent AS event WHERE status = ? AND attempts > 0 AND {UNFETTERED}"
-            " ORDER BY id DESC LIMIT 1 OFFSET ?",
+            "SELECT id FROM brevo_events_outboxevent AS event WHERE status = ? AND email LIKE '%@example.%'"
+            f" AND (attempts > 0 OR status = 'cancelled') AND {where} ORDER BY id DESC LIMIT 1 OFFSET ?",
             status,
             number,
         )
         return found[0][0]
+
+    def resendable(self, number=0):
+        """Return the number of a failed event that would go out at once if it were resent."""
+        return self.event("failed", number, UNFETTERED)
 
     def status(self, pk):
         """Return the status of an event."""

@@ -66,7 +66,7 @@ class AdminTests:
     @pytest.mark.parametrize("status", ["sent", "pending", "failed", "cancelled"])
     def test_page_of_an_event(self, admin, served, status):
         admin.goto(page_of(served.event(status)))
-        expect(admin.locator(".brevo-timeline")).to_contain_text("Request: ")
+        expect(admin.locator(".brevo-timeline")).to_contain_text("Captured")
 
         assert complaints(admin) == []
 

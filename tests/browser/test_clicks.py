@@ -27,7 +27,7 @@ def reload_until_sent(page):
 @pytest.mark.slow
 class ResendTests:
     def test_makes_a_failed_event_green(self, admin, served):
-        admin.goto(page_of(served.event("failed")))
+        admin.goto(page_of(served.resendable()))
         expect(admin.locator(".field-status_label")).to_contain_text("Failed")
 
         admin.get_by_role("button", name="Resend").click()
@@ -39,7 +39,7 @@ class ResendTests:
         expect(admin.locator(".brevo-timeline")).to_contain_text("Request: 204 after")
 
     def test_works_from_the_keyboard_and_shows_where_one_is(self, admin, served):
-        admin.goto(page_of(served.event("failed", 1)))
+        admin.goto(page_of(served.resendable(1)))
 
         self._tab_to(admin, "Resend")
         admin.keyboard.press("Enter")

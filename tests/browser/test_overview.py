@@ -20,7 +20,7 @@ def resend(page, pk):
 @pytest.mark.slow
 class PauseTests:
     def test_holds_everything_back_until_delivery_is_resumed(self, admin, served):
-        pk = served.event("failed")
+        pk = served.resendable()
         admin.goto(OVERVIEW)
         expect(admin.get_by_text(BANNER)).to_have_count(0)
 
