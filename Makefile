@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo shop test chaos bench lint types format build clean
+.PHONY: demo shop test chaos bench pictures lint types format build clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python example_project/manage.py demo $(if $(EMAIL),--email "$(EMAIL)")
@@ -20,6 +20,9 @@ chaos: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks
+
+pictures: $(VENV)/.dev
+	@$(BIN)/python -m tests.browser.pictures
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -46,7 +46,7 @@ def summarise() -> Summary:
         pending=waiting.get(Status.PENDING, 0),
         sending=waiting.get(Status.SENDING, 0),
         failed=failed,
-        oldest_due_seconds=max(-(events.unfinished().seconds_until_first_due() or 0.0), 0.0),
+        oldest_due_seconds=max(0.0, -(events.unfinished().seconds_until_first_due() or 0.0)),
         last_sent_at=sent.values_list("finished_at", flat=True).first(),
         gate=Gate.load(),
     )
@@ -73,6 +73,6 @@ def take_pulse() -> Pulse:
     last = attempts.values_list("started_at", flat=True).first()
     return Pulse(
         gate=Gate.load(),
-        oldest_due_seconds=max(-(events.unfinished().seconds_until_first_due() or 0.0), 0.0),
+        oldest_due_seconds=max(0.0, -(events.unfinished().seconds_until_first_due() or 0.0)),
         is_delivering=last is not None and timezone.now() - last < timedelta(seconds=LATE),
     )

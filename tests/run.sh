@@ -19,6 +19,9 @@ run() {
 rm -f .coverage .coverage.*
 
 run SQLite ""
+if [ "$what" = tests ]; then
+    no_browser=$("$python" -m tests.browser.chromium) || printf '\n== Browser tests: left out. %s\n' "$no_browser"
+fi
 if [ -n "${TEST_POSTGRES_URL:-}" ]; then
     run PostgreSQL "$TEST_POSTGRES_URL" -m "not slow"
 else

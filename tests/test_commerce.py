@@ -613,6 +613,31 @@ class RefusalsTests:
         assert "bytes long" in refused(cart, [shirt()] * 300)
 
 
+class ExtraTests:
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: order(expires=60),
+            lambda: order(coalesce=True),
+            lambda: cart_deleted(ADA, cart_id=1, delay=5),
+            lambda: cart(idempotency_key="1"),
+        ],
+    )
+    def test_holds_no_option_which_brevo_would_get_as_data(self, make):
+        with pytest.raises(TypeError, match="is no option of this event"):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("price", "quantity", "subtotal"), [("19.99", 1.5, "29.99"), ("0.333", 3, "0.999"), (1000, 3, "3000")]
+)
+class RoundingTests:
+    def test_is_as_fine_as_the_finest_price(self, price, quantity, subtotal):
+        event = cart([Item(name="x", price=price, quantity=quantity)])
+
+        assert event.data["subtotal"] == event.data["total"] == float(subtotal)
+
+
 @pytest.mark.django_db
 class CaptureTests:
     @pytest.fixture(autouse=True)

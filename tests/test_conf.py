@@ -356,6 +356,14 @@ class ConsentTests:
 
         assert str(refusal(app_settings.consent)) == (f"BREVO_EVENTS['CONSENT'] is {path!r}, which cannot be imported.")
 
+    def test_that_is_async_is_refused_since_it_would_always_say_yes(self, settings):
+        async def refuse(event):
+            return False
+
+        settings.BREVO_EVENTS = {"CONSENT": refuse}
+
+        assert "which is no plain function" in str(refusal(app_settings.consent))
+
     def test_that_cannot_be_called_is_refused(self, settings):
         settings.BREVO_EVENTS = {"CONSENT": "tests.conftest.KEY"}
 

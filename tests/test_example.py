@@ -244,6 +244,20 @@ print(json.dumps([answer["Cache-Control"], list(answer.cookies), visitor.post("/
         assert cookies == []
         assert status == 405
 
+    def test_ends_no_session_that_began_while_it_was_asked(self, in_shop):
+        cookies = in_shop(
+            SIGN_IN
+            + """
+before = visitor.cookies["sessionid"].value
+visitor.post("/account/", {"first_name": "Ada", "email": "ada@example.com"})
+assert visitor.cookies["sessionid"].value != before
+visitor.cookies["sessionid"] = before
+print(json.dumps(list(visitor.get("/panel/").cookies)))
+"""
+        )
+
+        assert cookies == []
+
     def test_needs_nothing_inline(self, in_shop):
         pages = in_shop(
             SIGN_IN

@@ -260,6 +260,17 @@ class StatusCommandTests:
         assert figures["last_sent_at"] is not None
         assert 0 <= figures["oldest_due_seconds"] < 60
 
+    def test_takes_nothing_for_late_that_a_user_has_ended_or_paused(self, fake_brevo, capsys):
+        event = track("a", "a@example.com")
+        OutboxEvent.objects.update(due_at=in_seconds(-100))
+        Gate.load().pause()
+        assert self.status("--max-age", "10") == 0
+        Gate.load().resume()
+        OutboxEvent.objects.filter(pk=event.pk).update(status=Status.CANCELLED)
+
+        assert self.status("--max-age", "10", "--format", "json") == 0
+        assert '"oldest_due_seconds": 0' in capsys.readouterr().out
+
     def test_has_an_exit_code_for_each_trouble(self, fake_brevo, capsys):
         event = track("a", "a@example.com")
         OutboxEvent.objects.update(due_at=in_seconds(-100))

@@ -346,6 +346,15 @@ class PermissionsTests:
         assert Gate.load().is_paused
         assert not LogEntry.objects.exists()
 
+    def test_of_a_viewer_tell_what_an_answer_means_and_not_what_brevo_wrote(self, viewer):
+        failed(message="Ada Lovelace, +33612345678, is blocklisted")
+
+        page = text_of(viewer.get(PAGE))
+
+        assert "Lovelace" not in page
+        assert "+336" not in page
+        assert "Brevo refused the event" in page.partition("brevo-failures")[2]
+
     @pytest.mark.parametrize("permissions", [(), ("pause_delivery",), ("resend_outboxevent",), ("view_gate",)])
     def test_without_the_one_to_view_show_and_change_nothing(self, permissions):
         browser = staff(*permissions)

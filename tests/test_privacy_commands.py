@@ -132,6 +132,11 @@ class EraseTests:
         assert run("erase_brevo_contact", ADA) == "Nothing is kept of this contact.\n"
         assert remaining() == [other]
 
+    @pytest.mark.parametrize("given", ["ada", "Ada <ada@example.com>", "ada@example.com, bob@example.com"])
+    def test_takes_one_address_and_nothing_that_only_looks_like_it(self, given):
+        with pytest.raises(CommandError, match="is not an e-mail address like"):
+            run("erase_brevo_contact", given)
+
     def test_prints_no_address(self, asked):
         track("viewed", ADA)
 

@@ -244,7 +244,14 @@ class ErasedTests:
 
 
 class ResentTests:
-    def test_does_not_coalesce_any_more(self):
+    def test_lets_a_newer_one_stand_in_for_it(self):
+        event = kept(Status.FAILED, reason=Reason.REJECTED, coalesce_key="k" * 64, object_id="cart:1")
+
+        everything().resend()
+
+        assert OutboxEvent.objects.get(pk=event.pk).coalesce_key == "k" * 64
+
+    def test_goes_out_as_it_is_where_an_outdated_one_was_taken_in(self):
         event = kept(Status.CANCELLED, reason=Reason.SUPERSEDED, coalesce_key="k" * 64, object_id="cart:1")
         kept(Status.SENT, coalesce_key="k" * 64, object_id="cart:1")
 

@@ -568,6 +568,11 @@ class ExpiresTests:
 
         assert track("Viewed", ADA).expires_at is None
 
+    def test_by_a_default_that_is_shorter_than_the_delay_counts_from_its_end(self, settings):
+        settings.BREVO_EVENTS = {"ENGINE": "worker", "EXPIRES": 90}
+
+        assert ahead(track("viewed", ADA, delay=300).expires_at) == pytest.approx(390, abs=10)
+
     @pytest.mark.parametrize("default", [90, {"viewed": 90}], ids=str)
     def test_of_the_event_goes_before_the_default(self, settings, default):
         settings.BREVO_EVENTS = {"ENGINE": "worker", "EXPIRES": default}

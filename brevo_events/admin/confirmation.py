@@ -134,13 +134,14 @@ def _numbers(text: str) -> list[int]:
 
 def _options(action: Action, pks: list[int], plan: Changed) -> list[dict[str, Any]]:
     """Return the boxes that can be ticked, each with the number of events that do not go without it."""
-    found = []
-    if any(str(reason) in plan.skipped for reason, _label in action.options.values()):
-        for name, (reason, label) in action.options.items():
-            # An event is skipped for the first reason only, and may need two boxes: so all others are ticked.
-            others = {other: other != name for other in action.options}
-            if count := action.change(pks, dry_run=True, **others).skipped.get(str(reason)):
-                found.append({"name": name, "label": label, "count": count})
+    found, ticked, skipped = [], {}, plan.skipped
+    others = sorted({*pks} - {*plan.pks})
+    for name, (reason, label) in action.options.items():
+        if count := skipped.get(str(reason)):
+            found.append({"name": name, "label": label, "count": count})
+            # An event is skipped for the first reason only, in the order of the options, and may need two of them.
+            ticked[name] = True
+            skipped = action.change(others, dry_run=True, **ticked).skipped
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -147,7 +148,11 @@ def order_detail(request: HttpRequest, number: str) -> HttpResponse:
 @require_safe
 def panel(request: HttpRequest) -> HttpResponse:
     """Show the live parts of the panel by themselves, for the script that keeps them up to date."""
-    return render(request, "shop/includes/panel_live.html")
+    response = render(request, "shop/includes/panel_live.html")
+    # A look that is under way while somebody signs in comes with the session of before. Django would answer that its
+    # cookie is to be deleted, and the browser would delete that of the new session.
+    request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
+    return response
 
 
 def _welcome(request: HttpRequest, customer: Customer) -> None:

@@ -155,7 +155,7 @@ class Delivery:
             if (successor := newest[event.object_id]) is not event:
                 _finish(event, Status.CANCELLED, Reason.SUPERSEDED, max(sent_at, successor.created_at))
             elif number % CALLED_OFF == CALLED_OFF - 1:
-                _finish(event, Status.CANCELLED, Reason.OPERATOR, self._outage_ends - timedelta(minutes=4))
+                _finish(event, Status.CANCELLED, Reason.OPERATOR, self._outage_ends)
             else:
                 sent_at = self._attempt(event, sent_at + timedelta(milliseconds=20), TAKEN)
 

@@ -1,0 +1,128 @@
+"""The example shop as a process of its own, as ``make shop`` starts it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parent.parent.parent / "example_project"
+EVENTS = "/admin/brevo_events/outboxevent/"
+OVERVIEW = f"{EVENTS}overview/"
+PATIENCE = 30  # seconds
+READY = re.compile(r"^Admin: .* password (\S+)$(?s:.*)Quit the server", re.MULTILINE)
+
+# An event of the history that was not erased, and that nothing would hold up, skip or refuse if it were resent.
+UNFETTERED = """
+    email LIKE '%@example.%'
+    AND NOT EXISTS (SELECT 1 FROM brevo_events_outboxevent AS newer WHERE newer.contact = event.contact
+        AND newer.object_id = event.object_id AND newer.id > event.id)
+    AND NOT EXISTS (SELECT 1 FROM brevo_events_outboxevent AS waiting WHERE waiting.contact = event.contact
+        AND waiting.status = 'pending' AND waiting.id <> event.id)
+"""
+
+
+class Shop:
+    """A shop that serves; ``url`` has no slash at its end, ``password`` is that of the user admin."""
+
+    def __init__(self, database, url, password):
+        self._database, self.url, self.password = database, url, password
+
+    def python(self, code):
+        """Run Python in the shop's project, beside the shop."""
+        manage(self._database, "shell", "-v0", "-c", code)
+
+    def event(self, status, number=0):
+        """Return the number of an event of the history, counted from the newest, that has attempts behind it."""
+        found = self._rows(
+            f"SELECT id FROM brevo_events_outboxevent AS event WHERE status = ? AND attempts > 0 AND {UNFETTERED}"
+            " ORDER BY id DESC LIMIT 1 OFFSET ?",
+            status,
+            number,
+        )
+        return found[0][0]
+
+    def status(self, pk):
+        """Return the status of an event."""
+        return self._rows("SELECT status FROM brevo_events_outboxevent WHERE id = ?", pk)[0][0]
+
+    def _rows(self, query, *arguments):
+        with closing(sqlite3.connect(self._database, timeout=20)) as connection:
+            return connection.execute(query, arguments).fetchall()
+
+
+def write_history(database):
+    """Make a database with the month of sample history, for shops to begin with."""
+    manage(database, "migrate", "-v0")
+    manage(database, "shell", "-v0", "-c", "from shop import sample; sample.write()")
+
+
+@contextmanager
+def serving(folder, history=None):
+    """Start a shop on a copy of that history, or on one of its own, and stop it at the end."""
+    database, log = folder / "shop.sqlite3", folder / "shop.log"
+    if history:
+        shutil.copy(history, database)
+        _put_off(database)
+    port = _free_port()
+    with log.open("w") as output:
+        arguments = [sys.executable, "-u", "manage.py", "shop", "--port", str(port)]
+        server = subprocess.Popen(arguments, cwd=EXAMPLE, env=_environment(database), stdout=output, stderr=output)
+    try:
+        password = _password(server, log)
+        _wait_for(port)
+        yield Shop(database, f"http://127.0.0.1:{port}", password)
+    finally:
+        server.terminate()
+        server.wait(PATIENCE)
+
+
+def manage(database, *arguments):
+    """Run a command of the shop's project."""
+    command = [sys.executable, "manage.py", *arguments]
+    done = subprocess.run(command, cwd=EXAMPLE, env=_environment(database), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _environment(database):
+    kept = {name: value for name, value in os.environ.items() if name not in ("DJANGO_SETTINGS_MODULE", "BREVO_MA_KEY")}
+    return {**kept, "DATABASE_URL": f"sqlite:///{database}"}
+
+
+def _put_off(database):
+    # A history that was written a while ago would begin with a burst of what has fallen due since.
+    with closing(sqlite3.connect(database)) as connection, connection:
+        query = "UPDATE brevo_events_outboxevent SET due_at = datetime('now', '+1 hour') WHERE status = 'pending'"
+        connection.execute(query)
+
+
+def _password(server, log):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and server.poll() is None:
+        if found := READY.search(log.read_text()):
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(f"The shop did not start.\n{log.read_text()}")
+
+
+def _wait_for(port):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("The shop does not answer.")
+
+
+def _free_port():
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

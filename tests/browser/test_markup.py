@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser import shop
+from tests.browser.shop import EVENTS, OVERVIEW
+from tests.browser.test_visit import sign_in
+
+SCRIPT, IMAGE = "<script>alert(1)</script>", "\"><img src=x onerror='alert(2)'>"
+NAME = f"evil{SCRIPT}"
+ADDRESS = '"<svg/onload=alert(3)>"@example.com'
+OBJECT = f"{{{{7*7}}}}'{IMAGE}"
+MESSAGE = f"no {SCRIPT} {IMAGE} {{{{7*7}}}} &lt;b&gt; '"
+CAPTURE = f"""
+import json
+from django.utils import timezone
+from brevo_events import track
+from brevo_events.models import OutboxEvent, SendAttempt
+
+now = timezone.now()
+for number in range(2):
+    event = track({NAME!r}, {ADDRESS!r}, object_id={OBJECT!r}, data={{{SCRIPT!r}: {MESSAGE!r}}}, delay=3600)
+OutboxEvent.objects.filter(pk=event.pk).update(
+    status="failed", reason="rejected", response_code=400, attempts=1, finished_at=now, due_at=None
+)
+SendAttempt.objects.create(
+    event=event, started_at=now, duration_ms=1, response_code=400, error={SCRIPT!r},
+    answer=json.dumps({{"code": {SCRIPT!r}, "message": {MESSAGE!r}}}),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def served(history, tmp_path_factory):
+    """A shop of its own, which has counted nothing yet."""
+    with shop.serving(tmp_path_factory.mktemp("shop"), history) as served:
+        served.python(CAPTURE)
+        yield served
+
+
+@pytest.mark.slow
+class MarkupTests:
+    """Each text as a whole, as it was captured; the guard of the page sees what would run or load."""
+
+    def test_is_text_in_the_list(self, admin):
+        admin.goto(EVENTS)
+
+        row = admin.locator("#result_list tbody tr").first
+        expect(row).to_contain_text(NAME)
+        expect(row).to_contain_text(ADDRESS)
+        expect(admin.locator("#changelist-filter")).to_contain_text(NAME)
+        admin.locator("#changelist-filter").get_by_role("link", name=NAME).click()
+        expect(admin.locator("#result_list tbody tr")).to_have_count(2)
+
+    def test_is_text_on_the_page_of_an_event(self, open_page, session):
+        page = open_page(storage_state=session, permissions=["clipboard-read", "clipboard-write"])
+        page.goto(EVENTS)
+        page.get_by_role("link", name=NAME).first.click()
+
+        expect(page).to_have_title(f"{NAME} #{self._number(page)} | View event | Django site admin")
+        expect(page.locator(".field-email")).to_contain_text(ADDRESS)
+        expect(page.locator(".field-object_id")).to_contain_text(OBJECT)
+        expect(page.locator(".brevo-timeline")).to_contain_text(f"{SCRIPT}: {MESSAGE}")
+        expect(page.locator("#brevo-body")).to_contain_text(SCRIPT)
+        expect(page.locator(".brevo-others")).to_contain_text(NAME)
+        page.locator("[data-copies=brevo-curl]").click()
+        expect(page.get_by_text("Copied.")).to_be_visible()
+        assert SCRIPT in page.evaluate("navigator.clipboard.readText()")
+
+    @pytest.mark.parametrize("button", ["Resend", "Erase for good"])
+    def test_is_text_before_an_action(self, admin, button):
+        admin.goto(EVENTS)
+        admin.get_by_role("link", name=NAME).first.click()
+
+        admin.get_by_role("button", name=button).click()
+
+        expect(admin.get_by_role("link", name="Go back")).to_be_visible()
+        if button != "Resend":
+            expect(admin.locator("#content")).to_contain_text(ADDRESS)
+
+    def test_is_text_on_the_overview(self, admin):
+        admin.goto(OVERVIEW)
+
+        failures = admin.get_by_role("region", name="What fails most")
+        expect(failures).to_contain_text(NAME)
+        expect(failures).to_contain_text(MESSAGE)
+
+    def test_is_text_in_the_panel_of_the_shop(self, page):
+        sign_in(page, ADDRESS, SCRIPT)
+
+        panel = page.locator(".panel")
+        expect(panel).to_contain_text(NAME)
+        expect(panel).to_contain_text(OBJECT)
+        expect(panel).to_contain_text(MESSAGE[:50])
+        expect(page.get_by_role("heading", name=f"Hello {SCRIPT}")).to_be_visible()
+        expect(page.locator(".live")).to_be_visible()
+
+    def _number(self, page):
+        return page.url.rstrip("/").split("/")[-2]
