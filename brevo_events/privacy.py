@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import models, transaction
+from django.db import connections, models, transaction
 from django.db.models import Case, F, Prefetch, Value, When
 
 from brevo_events.choices import UNFINISHED, Reason, Status
@@ -17,6 +17,7 @@ from brevo_events.models import SendAttempt, outbox
 from brevo_events.querysets import OutboxEventQuerySet, cancelled
 
 BATCH = 500  # events in one transaction
+ONE_WRITER_BATCH = 100  # events, on a database that lets one writer in at a time: it holds up all others
 SUPERSEDED_DAYS = 1.0
 DAY = 24 * 3600  # seconds
 
@@ -67,11 +68,13 @@ def prune(*, days: float | None = None, failed_days: float | None = None) -> Ite
     one writer.
     """
     for events in prunable(days=days, failed_days=failed_days):
+        has_row_locks = connections[events.db].features.has_select_for_update
+        at_once = BATCH if has_row_locks else min(BATCH, ONE_WRITER_BATCH)
         ended_at, last = None, 0
         while True:
             left = events if ended_at is None else events.filter(finished_at__gte=ended_at)
             found = left.exclude(finished_at=ended_at, pk__lte=last) if last else left
-            batch = list(found.order_by("finished_at", "pk").values_list("pk", "finished_at")[:BATCH])
+            batch = list(found.order_by("finished_at", "pk").values_list("pk", "finished_at")[:at_once])
             if not batch:
                 break
             last, ended_at = batch[-1]

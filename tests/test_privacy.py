@@ -541,6 +541,14 @@ class PruneTests:
         assert [query["sql"] for query in queries].count("COMMIT") == 3
         assert not OutboxEvent.objects.exists()
 
+    def test_takes_smaller_steps_where_they_hold_up_everybody(self):
+        track_many(Event("viewed", ADA) for _ in range(501))
+        OutboxEvent.objects.update(status=Status.SENT, due_at=None, finished_at=NOON)
+
+        steps = list(privacy.prune(days=1))
+
+        assert steps == ([500, 1] if connection.features.has_select_for_update else [100] * 5 + [1])
+
     def test_takes_the_oldest_first(self, monkeypatch):
         monkeypatch.setattr(privacy, "BATCH", 2)
         young, *_older = (ended(days=days) for days in (31, 33, 32))
