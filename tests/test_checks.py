@@ -159,7 +159,7 @@ class ValuesTests:
             ("CONSENT", "tests.test_checks.nothing", "E003", "which cannot be imported"),
             ("CONSENT", "", "E003", "which cannot be imported"),
             ("CONSENT", ".consent", "E003", "which cannot be imported"),
-            ("CONSENT", "tests.conftest.KEY", "E003", "which is no function"),
+            ("CONSENT", "tests.conftest.KEY", "E003", "which is no plain function"),
         ],
     )
     def test_that_cannot_be_used_are_told_once(self, settings, key, value, number, fragment):

@@ -46,7 +46,7 @@ def text(value: str) -> str:
 def address(value: str) -> str:
     """Return one e-mail address; for ``type=`` of an argument."""
     try:
-        return Event("erase", text(value).strip()).email
+        return Event("erase", value.strip()).email
     except InvalidEvent as error:
         raise ArgumentTypeError(f"{value!r} is not an e-mail address like ada@example.com.") from error
 
