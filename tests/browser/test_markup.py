@@ -55,8 +55,7 @@ class MarkupTests:
 
     def test_is_text_on_the_page_of_an_event(self, open_page, session):
         page = open_page(storage_state=session, permissions=["clipboard-read", "clipboard-write"])
-        page.goto(EVENTS)
-        page.get_by_role("link", name=NAME).first.click()
+        self._open_event(page)
 
         expect(page).to_have_title(f"{NAME} #{self._number(page)} | View event | Django site admin")
         expect(page.locator(".field-email")).to_contain_text(ADDRESS)
@@ -70,8 +69,7 @@ class MarkupTests:
 
     @pytest.mark.parametrize("button", ["Resend", "Erase for good"])
     def test_is_text_before_an_action(self, admin, button):
-        admin.goto(EVENTS)
-        admin.get_by_role("link", name=NAME).first.click()
+        self._open_event(admin)
 
         admin.get_by_role("button", name=button).click()
 
@@ -95,6 +93,11 @@ class MarkupTests:
         expect(panel).to_contain_text(MESSAGE[:50])
         expect(page.get_by_role("heading", name=f"Hello {SCRIPT}")).to_be_visible()
         expect(page.locator(".live")).to_be_visible()
+
+    def _open_event(self, page):
+        page.goto(EVENTS)
+        # The filter offers a link of the same name; Django 6.1 has it before the list.
+        page.locator("#result_list").get_by_role("link", name=NAME).first.click()
 
     def _number(self, page):
         return page.url.rstrip("/").split("/")[-2]
