@@ -35,3 +35,4 @@ class GateReason(TextChoices):
 
 
 UNFINISHED = (Status.PENDING, Status.SENDING)
+FINISHED = (Status.SENT, Status.FAILED, Status.CANCELLED)

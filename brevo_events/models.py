@@ -12,6 +12,7 @@ from brevo_events.choices import UNFINISHED, GateReason, Reason, Status
 from brevo_events.columns import ExactCharField, ExactTextField, UtcNow, in_seconds
 from brevo_events.conf import settings
 from brevo_events.events import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_OBJECT_ID_LENGTH, Event, hash_of
+from brevo_events.indexes import FinishedIndex
 from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.retry import brevo_error
 
@@ -71,7 +72,7 @@ class OutboxEvent(models.Model):
             models.Index(fields=["contact", "status", "id"], name="brevo_events_contact"),
             models.Index(fields=["coalesce_key", "status", "id"], name="brevo_events_coalesce"),
             models.Index(fields=["object_id", "contact", "id"], name="brevo_events_object"),
-            models.Index(fields=["status", "finished_at"], name="brevo_events_status"),
+            FinishedIndex(fields=["status", "finished_at"], name="brevo_events_status"),
         ]
 
     def __str__(self) -> str:

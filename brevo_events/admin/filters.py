@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from brevo_events.choices import UNFINISHED, Status
+from brevo_events.choices import FINISHED, UNFINISHED, Status
 from brevo_events.models import OutboxEvent
 
 MAX_NAMES = 30
@@ -105,5 +105,4 @@ class EndedFilter(admin.SimpleListFilter):
             return queryset
         since = timezone.now() - timedelta(days=int(self.value() or 0))
         # The statuses are named so that the index of status and end serves.
-        ended = [status for status in Status if status not in UNFINISHED]
-        return queryset.filter(status__in=ended, finished_at__gte=since)
+        return queryset.filter(status__in=FINISHED, finished_at__gte=since)

@@ -1,5 +1,6 @@
 
 import brevo_events.columns
+import brevo_events.indexes
 import django.db.models.deletion
 from django.db import migrations, models
 
@@ -72,7 +73,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'events',
                 'permissions': [('resend_outboxevent', 'Can resend events'), ('cancel_outboxevent', 'Can cancel events'), ('erase_contact', 'Can erase contacts'), ('view_contact_data', 'Can view addresses and what was sent')],
                 'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['due_at', 'id'], name='brevo_events_due'), models.Index(fields=['contact', 'status', 'id'], name='brevo_events_contact'), models.Index(fields=['coalesce_key', 'status', 'id'], name='brevo_events_coalesce'), models.Index(fields=['object_id', 'contact', 'id'], name='brevo_events_object'), models.Index(fields=['status', 'finished_at'], name='brevo_events_status')],
+                'indexes': [models.Index(fields=['due_at', 'id'], name='brevo_events_due'), models.Index(fields=['contact', 'status', 'id'], name='brevo_events_contact'), models.Index(fields=['coalesce_key', 'status', 'id'], name='brevo_events_coalesce'), models.Index(fields=['object_id', 'contact', 'id'], name='brevo_events_object'), brevo_events.indexes.FinishedIndex(fields=['status', 'finished_at'], name='brevo_events_status')],
             },
         ),
         migrations.CreateModel(
