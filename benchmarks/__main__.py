@@ -1,7 +1,7 @@
 """
 Measure brevo_events, and hold it against its targets.
 
-``python -m benchmarks [capture] [claim] [delivery] [processes] [memory] [latency] [prune] [--quick]``
+``python -m benchmarks [capture] [claim] [delivery] [processes] [memory] [latency] [prune] [admin] [--quick]``
 from the project's root. SQLite always, and the servers that ``TEST_POSTGRES_URL``
 and ``TEST_MARIADB_URL`` name, each in a process of its own.
 """
@@ -18,7 +18,7 @@ from importlib import import_module
 
 from benchmarks import databases
 
-NAMES = ("capture", "claim", "delivery", "processes", "memory", "latency", "prune")
+NAMES = ("capture", "claim", "delivery", "processes", "memory", "latency", "prune", "admin")
 
 
 def main() -> None:

@@ -13,8 +13,11 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 
+from tests import settings as of_tests
+
 URLS = {"sqlite": "", "postgresql": "TEST_POSTGRES_URL", "mariadb": "TEST_MARIADB_URL"}  # names in the environment
 MA_KEY = "k" * 24
+AS_IN_TESTS = ("INSTALLED_APPS", "MIDDLEWARE", "ROOT_URLCONF", "SECRET_KEY", "STATIC_URL", "TEMPLATES")
 
 
 class Switch:
@@ -49,9 +52,10 @@ def configure(default: dict[str, Any], brevo_events: dict[str, Any] | None = Non
         DATABASES={"default": default},
         DATABASE_ROUTERS=["benchmarks.databases.Switch"],
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        INSTALLED_APPS=["brevo_events", "tests.shop"],
+        ALLOWED_HOSTS=["testserver"],
         USE_TZ=True,
         BREVO_EVENTS={"MA_KEY": MA_KEY, "TRANSPORT": "http", "ENGINE": "worker", **(brevo_events or {})},
+        **{name: getattr(of_tests, name) for name in AS_IN_TESTS},
     )
     django.setup()
 

@@ -61,8 +61,8 @@ def fill(
     ``contact`` and ``retrying`` are SQL in ``n``, which counts from 0: whose
     event it is, and whether it waits an hour for a retry. ``kept`` is added to the
     contact, beyond those that are there already. Finished rows ended an hour ago
-    and get a short body, which no claim reads; with ``ended``, they ended that many
-    days ago and before, ten seconds apart, and keep their body.
+    and get a short body, which no claim reads; with ``ended``, they ended ten
+    seconds apart, the last of them that many days ago, and keep their body.
     """
     past, later = _moment(hours=-1), _moment(hours=1)
     is_finished = status not in UNFINISHED
@@ -80,7 +80,7 @@ def fill(
     if is_finished and ended is None:
         values["body"] = ("'{}'", [])
     if ended is not None:
-        values["finished_at"] = (_ten_seconds_apart(), [_moment(hours=-24 * ended)])
+        values["finished_at"] = (_ten_seconds_apart(count), [_moment(hours=-24 * ended)])
     expressions = ", ".join(expression for expression, _ in values.values())
     parameters = [parameter for _, given in values.values() for parameter in given]
     _make_numbers()
@@ -169,11 +169,12 @@ def _moment(*, hours: int) -> Any:
     return databases.current().ops.adapt_datetimefield_value(timezone.now() + timedelta(hours=hours))
 
 
-def _ten_seconds_apart() -> str:
+def _ten_seconds_apart(count: int) -> str:
+    before = f"(10 * ({count - 1} - n))"
     return {
-        "postgresql": "%s::timestamptz - (10 * n) * INTERVAL '1 second'",
-        "mysql": "%s - INTERVAL (10 * n) SECOND",
-        "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', %s, '-' || (10 * n) || ' seconds') || '000'",
+        "postgresql": f"%s::timestamptz - {before} * INTERVAL '1 second'",
+        "mysql": f"%s - INTERVAL {before} SECOND",
+        "sqlite": f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', %s, '-' || {before} || ' seconds') || '000'",
     }[databases.current().vendor]
 
 

@@ -1,0 +1,120 @@
+"""
+What the admin's pages ask of the database, with a million events and with a tenth of that.
+
+Each outbox is in a database of its own. Measured is the time that all SELECTs of a page
+take together, those of the session and the user too.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.db.models import CharField, F, Value
+from django.db.models.functions import Cast, Concat
+from django.test import Client
+
+from benchmarks import databases, rows
+from benchmarks.figures import Figure, interleave
+from brevo_events.events import contact_of
+from brevo_events.models import OutboxEvent, Reason, Status
+
+CONTACTS = 20_000
+WAITING = 2_000
+IN_100 = {Status.FAILED: (Reason.REJECTED, 400, (7, 57)), Status.CANCELLED: (Reason.SUPERSEDED, None, (3, 30, 80))}
+EVENTS = "/admin/brevo_events/outboxevent/"
+ADDRESS = "customer@example.com"
+PAGES = {
+    "list": "",
+    **{f"list, status {status}": f"?status={status}" for status in Status.values},
+    **{f"list, response {code}": f"?response={code}" for code in ("2", "3", "4", "5", "none")},
+    **{f"list, ended in {days} days": f"?ended={days}" for days in (1, 7, 30)},
+    "list, of one name": "?name=cart_updated",
+    "list, of a name that is rare": "?name=rare",
+    "list, failed of 30 days with 4xx": "?status=failed&ended=30&response=4",
+    "list, sent of 30 days with 4xx (none)": "?status=sent&ended=30&response=4",
+    "list, last page": "?p=200",
+    "search by address": f"?q={ADDRESS}",
+    "search by object": "?q=cart:77",
+    "search by number": "?q=77",
+    "page of an event": "77/change/",
+    "overview, counted anew": "overview/",
+}
+
+
+def run(quick: bool) -> list[Figure]:
+    """Hold each page with many events against the same page with a tenth of them."""
+    many = 100_000 if quick else 1_000_000
+    counts = {"few": many // 10, "many": many}
+    with databases.created(*counts):
+        shops = {alias: _Shop(alias, count) for alias, count in counts.items()}
+        found = {page: interleave({alias: shop.opens(page) for alias, shop in shops.items()}, 7) for page in PAGES}
+        statements = {page: {alias: shop.statements[page] for alias, shop in shops.items()} for page in PAGES}
+    slowest = max(PAGES, key=lambda page: median(found[page]["many"]))
+    growing = [page for page, asked in statements.items() if asked["few"] != asked["many"]]
+    return [
+        *(
+            Figure(f"{page} ({statements[page]['many']} queries)", samples["many"], "ms", samples["few"])
+            for page, samples in found.items()
+        ),
+        Figure(f"the slowest of them: {slowest}", found[slowest]["many"], "ms", at_most=100),
+        Figure("pages that ask more the more there is", [len(growing)], "", at_most=0, at_least=0),
+    ]
+
+
+class _Shop:
+    """Be an outbox in a database of its own, with an administrator who opens pages."""
+
+    def __init__(self, alias: str, count: int) -> None:
+        self.statements: dict[str, int] = {}
+        self._alias = alias
+        self._client = Client()
+        with databases.using(alias):
+            _fill(count)
+            self._client.force_login(User.objects.create_superuser("admin"))
+
+    def opens(self, page: str) -> Any:
+        """Return a function that opens a page and returns the milliseconds spent in the database."""
+        return lambda: self._open(page)
+
+    def _open(self, page: str) -> float:
+        asked: list[tuple[str, Any]] = []
+
+        def listen(execute: Any, sql: str, parameters: Any, *arguments: Any) -> Any:
+            asked.append((sql, parameters))
+            return execute(sql, parameters, *arguments)
+
+        with databases.using(self._alias):
+            cache.clear()
+            with databases.current().execute_wrapper(listen):
+                response = self._client.get(EVENTS + PAGES[page])
+            if response.status_code != 200:
+                raise RuntimeError(f"{page}: {response.status_code}")
+            self.statements[page] = len(asked)
+            return sum(_milliseconds(sql, parameters) for sql, parameters in asked if sql.startswith("SELECT"))
+
+
+def _milliseconds(sql: str, parameters: Any) -> float:
+    """Ask again, to the last row: SQLite looks for the others only when they are fetched."""
+    with databases.current().cursor() as cursor:
+        began = time.perf_counter()
+        cursor.execute(sql, parameters)
+        cursor.fetchall()
+        return (time.perf_counter() - began) * 1000
+
+
+def _fill(count: int) -> None:
+    contact = f"n % {CONTACTS}"
+    rows.fill(count, status=Status.SENT, contact=contact, ended=0)
+    events = OutboxEvent.objects.annotate(place=F("pk") % 100)
+    events.update(response_code=204, object_id=Concat(Value("cart:"), Cast("pk", CharField())))
+    for status, (reason, code, places) in IN_100.items():
+        events.filter(place__in=places).update(status=status, reason=reason, response_code=code)
+    rows.add_attempts()
+    rows.fill(WAITING, contact=contact)
+    # One customer among all, and a name that few events have.
+    OutboxEvent.objects.filter(pk__in=range(1, 41)).update(email=ADDRESS, contact=contact_of(ADDRESS), name="rare")
+    rows.analyse()
