@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connections, models, router, transaction
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from brevo_events.models import OutboxEvent
 
 BATCH = 500
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 SKIPPED_WAITING = _("still waiting or being sent")
 SKIPPED_SENDING = _("being sent")
@@ -60,10 +62,14 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         """Return what a worker has to look at now."""
         return self.filter(due_at__lte=UtcNow())
 
+    def due_sometime(self) -> Self:
+        """Return what a worker has to look at now or later."""
+        # Not IS NOT NULL: analysed while nothing was due, SQLite reads every finished event for it.
+        return self.filter(due_at__gt=EPOCH)
+
     def seconds_until_first_due(self) -> float | None:
         """Return how long until a worker has to look, below 0 since when it had to; None where nothing waits."""
-        # Not exclude(): of NOT (… IS NULL), SQLite reads every finished event first.
-        waiting = self.filter(due_at__isnull=False).order_by("due_at").annotate(read_at=UtcNow())
+        waiting = self.due_sometime().order_by("due_at").annotate(read_at=UtcNow())
         for due_at, read_at in waiting.values_list("due_at", "read_at")[:1]:
             return (due_at - read_at).total_seconds()  # type: ignore[operator]
         return None

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count
 from django.utils import timezone
 
-from brevo_events.choices import UNFINISHED, Status
+from brevo_events.choices import Status
 from brevo_events.models import Gate, OutboxEvent, SendAttempt
 
 COUNT_LIMIT = 10_000
@@ -34,12 +34,7 @@ class Summary:
 def summarise() -> Summary:
     """Return how delivery fares, by a few indexed queries."""
     events = OutboxEvent.objects.on_primary()
-    waiting = dict(
-        events.filter(due_at__isnull=False, status__in=UNFINISHED)
-        .values_list("status")
-        .annotate(Count("pk"))
-        .order_by()
-    )
+    waiting = dict(events.due_sometime().unfinished().values_list("status").annotate(Count("pk")).order_by())
     failed = events.filter(status=Status.FAILED).order_by()[:COUNT_LIMIT].count()
     sent = events.filter(status=Status.SENT, finished_at__isnull=False).order_by("-finished_at")
     return Summary(

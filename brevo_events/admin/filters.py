@@ -30,9 +30,10 @@ class StatusFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
         if (status := self.value()) not in Status.values:
             return queryset
-        if status == Status.SENDING:
-            # They are few: SQLite would look for the newest of them through the whole table.
-            return queryset.filter(pk__in=OutboxEvent.objects.filter(status=status).values("pk"))
+        if status in UNFINISHED:
+            # By the index of what is due: else their newest might be looked for through the whole table.
+            waiting = OutboxEvent.objects.due_sometime().filter(status=status)
+            return queryset.filter(pk__in=waiting.values("pk"))
         return queryset.filter(status=status)
 
 
