@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+from inspect import isawaitable, iscoroutine
+from typing import Any
 
 from django.db import Error as DatabaseError
 
@@ -22,9 +24,20 @@ def is_given(event: Event) -> bool:
     if ask is None:
         return True
     try:
-        return bool(ask(event))
+        answer = ask(event)
+        return not _is_asynchronous(answer) and bool(answer)
     except DatabaseError:
         raise
     except Exception:
         logger.exception("CONSENT failed for an event %s: that counts as no.", event.name)
         return False
+
+
+def _is_asynchronous(answer: Any) -> bool:
+    # What has still to be awaited is true, whatever it would say.
+    if not isawaitable(answer):
+        return False
+    if iscoroutine(answer):
+        answer.close()
+    logger.error("CONSENT is asynchronous, which counts as no: give a plain function.")
+    return True

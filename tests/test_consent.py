@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 
 from brevo_events import Event, consent, track, track_many
 from brevo_events.delivery import deliver
+from brevo_events.delivery.pipeline import Pipeline
 from brevo_events.exceptions import InvalidSetting
-from brevo_events.models import OutboxEvent, SendAttempt
+from brevo_events.models import Gate, OutboxEvent, SendAttempt
 from brevo_events.signals import event_cancelled, event_captured, event_rejected
 from brevo_events.testing import Reply
 from brevo_events.transports import locmem
@@ -113,6 +115,16 @@ class IsGivenTests:
         settings.BREVO_EVENTS = {}
 
         assert consent.is_given(EVENT) is False
+
+    def test_takes_what_has_still_to_be_awaited_for_a_no(self, ask, caplog):
+        class Asynchronous:
+            async def __call__(self, event):
+                return True
+
+        ask(Asynchronous())
+
+        assert consent.is_given(EVENT) is False
+        assert "CONSENT is asynchronous" in caplog.text
 
     def test_asks_a_callable_object_with_the_event(self, ask):
         register = ask(Register(ADA))
@@ -372,6 +384,53 @@ class BeforeSendingTests:
         assert states()[0] == ("viewed", "cancelled", "no_consent")
         assert "no address" not in caplog.text
 
+    def test_costs_no_probe_of_a_closed_gate(self, ask):
+        register = ask(Register(ADA, *(f"{n}@example.com" for n in range(5))))
+        for email in sorted(register.emails):
+            track("viewed", email)
+        register.emails = {ADA}
+        gate = Gate.load()
+        gate.close("outage", 503, seconds=0)
+
+        deliver()
+
+        assert sent() == [(ADA, "viewed")]
+        assert not Gate.load().is_closed
+        assert [state for _, state, _ in states()] == ["cancelled"] * 5 + ["sent"]
+
+    def test_that_takes_long_gives_the_others_back_in_time(self, monkeypatch, fake_brevo, settings):
+        monkeypatch.setattr("brevo_events.delivery.pipeline.FRESH", 0.15)
+        track_many([Event("viewed", f"{n}@example.com") for n in range(8)])
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONSENT": lambda event: time.sleep(0.1) is None}
+        pipeline = Pipeline()
+
+        assert pipeline.step()
+
+        assert OutboxEvent.objects.filter(status="pending", lease_token=None).count() >= 5
+        while pipeline.step():
+            pass
+        pipeline.close()
+        assert len(fake_brevo.requests) == 8
+        assert {status for _, status, _ in states()} == {"sent"}
+
+    def test_is_asked_again_where_the_turn_comes_late(self, fake_brevo, settings, monkeypatch):
+        monkeypatch.setattr("brevo_events.delivery.pipeline.FRESH", 0.1)
+        register = Register(ADA, BOB)
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONSENT": register, "CONCURRENCY": 1}
+        fake_brevo.always(Reply(204, delay=0.5))
+        track("viewed", BOB)
+        track("viewed", ADA)
+        pipeline = Pipeline()
+        assert pipeline.step()
+        register.emails.remove(ADA)
+
+        while pipeline.step():
+            pass
+        pipeline.close()
+
+        assert [request.json["email"] for request in fake_brevo.requests] == [BOB]
+        assert states() == [("viewed", "sent", ""), ("viewed", "cancelled", "no_consent")]
+
     def test_is_asked_again_at_each_attempt(self, ask, fake_brevo, settings):
         register = Register(ADA)
         settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONSENT": register, "RETRY_BACKOFF": 0}
@@ -422,7 +481,7 @@ class DatabaseErrorBeforeSendingTests:
                     raise DatabaseError("gone")
                 return super().__call__(event)
 
-        register = ask(Failing(ADA, BOB))
+        register = ask(Failing(ADA, BOB), RETRY_BACKOFF=0)
         for email in (ADA, BOB, "eve@example.com"):
             register.emails.add(email)
             track("viewed", email)
@@ -457,6 +516,19 @@ class DatabaseErrorBeforeSendingTests:
         assert sorted(sent()) == [(ADA, "viewed"), (BOB, "viewed"), ("eve@example.com", "viewed")]
         assert states() == [("viewed", "sent", "")] * 3
         assert "gone" in caplog.text
+
+    def test_that_lasts_holds_up_nobody_else(self, register, settings):
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "RETRY_BACKOFF": 30}
+        with pytest.raises(DatabaseError, match="gone"):
+            deliver()
+
+        deliver()
+        track("viewed", ADA)
+        deliver()
+
+        assert sorted(sent()) == [(ADA, "viewed")] * 2 + [("eve@example.com", "viewed")]
+        bob = OutboxEvent.objects.get(email=BOB)
+        assert (bob.status, bob.attempts, bob.lease_token) == ("pending", 0, None)
 
     def test_does_not_undo_the_no_of_another_contact(self, register, monkeypatch):
         monkeypatch.setattr("brevo_events.worker.DATABASE_PAUSE", 0.01)

@@ -26,20 +26,22 @@ class Attempt:
     """
     Follow one claimed event through its request.
 
-    ``gate`` is as it was before the claim; ``leased_until``, ``expires`` and
-    ``began`` are of the monotonic clock. ``answer`` stays None where no request
-    was made; ``is_refused`` where the contact does not consent.
+    ``gate`` is as it was before the claim; ``leased_until``, ``start_before``
+    and ``began`` are of the monotonic clock. ``answer`` stays None where no
+    request was made: ``is_refused`` where the contact does not consent,
+    ``is_postponed`` where nobody could be asked.
     """
 
     event: OutboxEvent
     gate: Gate
     leased_until: float
     answer: Answer | None = None
-    expires: float = math.inf
+    start_before: float = math.inf
     started_at: datetime = field(default_factory=timezone.now)
     began: float | None = None
     is_abandoned: bool = False
     is_refused: bool = False
+    is_postponed: bool = False
     is_recorded: bool = False
 
     @property
@@ -146,7 +148,7 @@ class Senders:
     def _attempt(self, attempt: Attempt) -> None:
         # Without enough of the lease left, another worker could send the same event meanwhile.
         now = time.monotonic()
-        if now + self._deadline + GRACE < attempt.leased_until and now < attempt.expires:
+        if now + self._deadline + GRACE < attempt.leased_until and now < attempt.start_before:
             answer = self._send(attempt)
             if attempt.is_abandoned:
                 return

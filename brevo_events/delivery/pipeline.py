@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 TICK = 0.2  # seconds between two looks at the deadlines of what is in flight
 AHEAD = 20  # times CONCURRENCY, at most, that are claimed ahead of the threads
 PATIENCE = 2.0  # seconds after the last answer in which rows that somebody else has locked are tried again
+FRESH = 5.0  # seconds after the question for consent; later, a request does not begin, and it is asked again
 QUICK, SLOW = 0.25, 1.0  # seconds in which half of what was claimed is sent
 
 Delivered = Counter[str]
@@ -129,19 +130,38 @@ class Pipeline:
         # Before the claim, so that nothing is claimed where nothing can be sent; again each time, since keys change.
         self._senders.transport = transports.current()
         asks_consent = settings.consent() is not None
+        give_up_at = time.monotonic() + FRESH
+        # A probe that the contact does not want sent shows nothing: then the next event does.
+        while self._start(self._claim(room, gate), asks_consent) and gate.is_closed and self._left != 0:
+            self._record()
+            if time.monotonic() > give_up_at:
+                return
+
+    def _claim(self, room: int, gate: Gate) -> list[Attempt]:
         began = time.monotonic()
         attempts = [
-            Attempt(event, gate, leased_until=began + lease_seconds(), expires=began + seconds_left(event))
+            Attempt(event, gate, leased_until=began + lease_seconds(), start_before=began + seconds_left(event))
             for event in claim(room)
         ]
         self._has_filled = len(attempts) == room
         if self._left is not None:
             self._left -= len(attempts)
+        return attempts
+
+    def _start(self, attempts: list[Attempt], asks_consent: bool) -> bool:
+        """Start what the contacts consent to, and return whether there was something, and nobody did."""
+        began = time.monotonic()
         for number, attempt in enumerate(attempts):
+            if number and time.monotonic() - began > FRESH:
+                # The leases must outlast the questions: the others are given back, and asked about in time.
+                self._unrecorded += attempts[number:]
+                break
             try:
                 attempt.is_refused = asks_consent and not _consents(attempt.event)
             except Exception:
-                # Nobody has said no: these are given back, at once if possible, since the caller may end here.
+                # Nobody has said no: these are given back, at once if possible, since the caller may end here. This
+                # one waits, or it would be the first again.
+                attempt.is_postponed = True
                 self._unrecorded += attempts[number:]
                 with suppress(DatabaseError):
                     self.finish()
@@ -149,7 +169,9 @@ class Pipeline:
             if attempt.is_refused:
                 self._unrecorded.append(attempt)
             else:
+                attempt.start_before = min(attempt.start_before, time.monotonic() + FRESH)
                 self._senders.start(attempt)
+        return bool(attempts) and all(attempt.is_refused for attempt in attempts)
 
     def _room(self) -> int:
         """Return how many events to claim: none as long as the threads have enough to do."""
@@ -175,6 +197,8 @@ class Pipeline:
         for attempt in set(self._unrecorded).difference(locked):
             if attempt.is_recorded and (attempt.answer or attempt.is_refused):
                 self.delivered[attempt.event.status] += 1
+            elif attempt.is_recorded and self._left is not None and not attempt.event.is_finished:
+                self._left += 1
         self._unrecorded = locked
 
 

@@ -109,7 +109,7 @@ def _change(attempt: Attempt, decision: Decision, is_counting: bool) -> Change:
 
 
 def _seconds_until_due(attempt: Attempt, decision: Decision) -> float:
-    if decision.outcome == Outcome.HELD and not (attempt.is_probe and attempt.answer):
+    if decision.outcome == Outcome.HELD and not (attempt.is_postponed or (attempt.is_probe and attempt.answer)):
         return 0  # the gate holds it back, and whoever opens it wants it at once
     wait = backoff(attempt.event.attempts + 1, settings.RETRY_BACKOFF)
     return max(wait, decision.delay or 0) if decision.outcome == Outcome.RETRY else wait
