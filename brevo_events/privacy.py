@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db import connections, models, transaction
-from django.db.models import Case, F, Prefetch, Value, When
+from django.db.models import Case, F, OuterRef, Prefetch, Q, Value, When
 
 from brevo_events.choices import UNFINISHED, Reason, Status
 from brevo_events.columns import in_seconds
 from brevo_events.conf import settings
 from brevo_events.models import SendAttempt, outbox
-from brevo_events.querysets import OutboxEventQuerySet, cancelled
+from brevo_events.querysets import OutboxEventQuerySet, cancelled, has_like
 
 BATCH = 500  # events in one transaction
 ONE_WRITER_BATCH = 100  # events, on a database that lets one writer in at a time: it holds up all others
@@ -86,17 +86,25 @@ def prune(*, days: float | None = None, failed_days: float | None = None) -> Ite
 
 
 def prunable(*, days: float | None = None, failed_days: float | None = None) -> list[OutboxEventQuerySet]:
-    """Return what prune() deletes, in groups that have nothing in common."""
+    """
+    Return what prune() deletes, in groups that have nothing in common.
+
+    What is newer than an unsent event of its contact and object stays as long as
+    that one: without it, a resend would take a stale cart for the newest.
+    """
     days = settings.RETENTION_DAYS if days is None else days
     failed_days = settings.FAILED_RETENTION_DAYS if failed_days is None else failed_days
     # What a user has cancelled is due until a worker has freed the events behind it.
     ended = outbox().filter(due_at=None)
-    cancelled_ = ended.filter(status=Status.CANCELLED)
+    unsent = outbox().filter(status__in=(Status.FAILED, Status.CANCELLED))
+    free = ended.exclude(has_like(unsent, pk__lt=OuterRef("pk")))
+    cancelled_ = Q(status=Status.CANCELLED)
+    superseded = Q(reason=Reason.SUPERSEDED)
     return [
-        _older_than(min(days, SUPERSEDED_DAYS), cancelled_.filter(reason=Reason.SUPERSEDED)),
-        _older_than(days, cancelled_.exclude(reason=Reason.SUPERSEDED)),
-        _older_than(days, ended.filter(status=Status.SENT)),
         _older_than(failed_days, ended.filter(status=Status.FAILED)),
+        _older_than(min(days, SUPERSEDED_DAYS), ended.filter(cancelled_ & superseded)),
+        _older_than(days, free.filter(cancelled_ & ~superseded)),
+        _older_than(days, free.filter(status=Status.SENT)),
     ]
 
 

@@ -103,12 +103,19 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         return True
 
     def supersede(self, row: OutboxEvent, names: Iterable[str]) -> None:
-        """End what waits of the same contact and object as a row, was captured before it and has one of these names."""
-        older = self.filter(contact=row.contact, object_id=row.object_id, status=Status.PENDING, pk__lt=row.pk)
+        """
+        End what waits of the same contact and object as a row, was captured before it and has one of these names.
+
+        What is being sent keeps its status and lease; its reason says that it
+        ends instead of being put back.
+        """
+        older = self.filter(contact=row.contact, object_id=row.object_id, status__in=UNFINISHED, pk__lt=row.pk)
         older = older.filter(name__in=list(names))
         if connections[self.db].vendor == "mysql":
-            older = self.with_status([Status.PENDING], list(older.values_list("pk", flat=True)))
-        older.update(**cancelled(Reason.SUPERSEDED))
+            older = self.with_status(UNFINISHED, list(older.values_list("pk", flat=True)))
+        ending = cancelled(Reason.SUPERSEDED)
+        reason = ending.pop("reason")
+        older.update(reason=reason, **{name: _unless_sending(name, value) for name, value in ending.items()})
 
     def cancel(self, *, dry_run: bool = False) -> Changed:
         """
@@ -153,14 +160,12 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         one too. One that had expired does not expire again. The order of a contact's events may change by it.
         """
         result = Changed()
-        newer = self.model.objects.filter(
-            contact=models.OuterRef("contact"), object_id=models.OuterRef("object_id"), pk__gt=models.OuterRef("pk")
-        )
+        outdated = has_like(self.model.objects.all(), pk__gt=models.OuterRef("pk"))
         expired = models.Q(reason=Reason.EXPIRED) | models.Q(expires_at__lte=UtcNow())
         events = self.model.objects.on_primary()
         for pks in in_batches(list(self.values_list("pk", flat=True))):
-            chosen, outdated = [], []
-            found = events.filter(pk__in=pks).annotate(is_outdated=models.Exists(newer), is_expired=_holds(expired))
+            chosen, taken_in = [], []
+            found = events.filter(pk__in=pks).annotate(is_outdated=_holds(outdated), is_expired=_holds(expired))
             for pk, status, contact, is_outdated, is_expired in found.values_list(
                 "pk", "status", "contact", "is_outdated", "is_expired"
             ):
@@ -174,13 +179,13 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
                 obstacle = next((reason for reason, is_there in obstacles.items() if is_there), None)
                 if obstacle is None:
                     chosen.append(pk)
-                    outdated += [pk] if is_outdated else []
+                    taken_in += [pk] if is_outdated else []
                 else:
                     result.skip(obstacle)
             result.pks += chosen
             if not dry_run:
                 # Taken in on purpose, an outdated one goes out as it is, and no newer one stands in for it.
-                events.filter(pk__in=outdated).update(coalesce_key=None)
+                events.filter(pk__in=taken_in).update(coalesce_key=None)
                 events.filter(pk__in=chosen).exclude(status__in=UNFINISHED).exclude(contact="").update(
                     status=Status.PENDING,
                     reason="",
@@ -244,6 +249,20 @@ def cancelled(reason: Reason) -> dict[str, Any]:
         "due_at": UtcNow(),
         "finished_at": UtcNow(),
     }
+
+
+def has_like(events: OutboxEventQuerySet, **which: Any) -> models.Q:
+    """Return whether, of these events, there is one of the same contact and object, or of the same coalesce key."""
+    alike = (("contact", "object_id"), ("coalesce_key",))
+    of_object, of_key = (
+        models.Exists(events.filter(**{name: models.OuterRef(name) for name in names}, **which)) for names in alike
+    )
+    return models.Q(of_object) | models.Q(of_key)
+
+
+def _unless_sending(column: str, value: Any) -> models.Case:
+    otherwise = value if hasattr(value, "resolve_expression") else models.Value(value)
+    return models.Case(models.When(status=Status.SENDING, then=models.F(column)), default=otherwise)
 
 
 def _holds(condition: models.Q) -> models.Case:

@@ -323,6 +323,53 @@ class SendingTests:
         assert end_of(older) == SUPERSEDED
         assert "lease had run out" in caplog.text
 
+    @pytest.mark.parametrize("status", [500, 429, 401, None])
+    def test_is_superseded_when_put_back_after_its_order(self, status, announced):
+        cart = track("cart_updated", ADA, object_id="cart:1")
+        (claimed,) = claim(10)
+        order = track("order_completed", ADA, object_id="cart:1", supersedes=["cart_updated"])
+        assert claim(10) == []
+
+        record([answered(claimed, status)])
+
+        assert end_of(cart) == SUPERSEDED
+        assert announced == [(cart.pk, Reason.SUPERSEDED, False)]
+        assert claim(10) == [order]
+
+    def test_is_sent_if_it_arrives_though_its_order_is_there(self):
+        cart = track("cart_updated", ADA, object_id="cart:1")
+        (claimed,) = claim(10)
+        order = track("order_completed", ADA, object_id="cart:1", supersedes=["cart_updated"])
+
+        record([answered(claimed)])
+
+        assert end_of(cart) == SENT
+        assert claim(10) == [order]
+
+    def test_is_put_back_if_the_checkout_is_rolled_back(self, settings):
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "RETRY_BACKOFF": 0}
+        cart = track("cart_updated", ADA, object_id="cart:1")
+        (claimed,) = claim(10)
+        with transaction.atomic():
+            track("order_completed", ADA, object_id="cart:1", supersedes=["cart_updated"])
+            transaction.set_rollback(True)
+
+        record([answered(claimed, 500)])
+
+        assert claim(10) == [cart]
+
+    def test_is_superseded_by_its_order_when_its_lease_ran_out(self, announced):
+        cart = track("cart_updated", ADA, object_id="cart:1")
+        claim(10)
+        order = track("order_completed", ADA, object_id="cart:1", supersedes=["cart_updated"])
+        OutboxEvent.objects.filter(pk=cart.pk).update(due_at=in_seconds(-1))
+
+        assert claim(10) == [order]
+
+        assert end_of(cart) == SUPERSEDED
+        assert fresh(cart).lease_token is None
+        assert announced == [(cart.pk, Reason.SUPERSEDED, False)]
+
     def test_that_stays_the_newest_is_tried_again(self, settings):
         settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "RETRY_BACKOFF": 0}
         event = edit("only")
@@ -434,6 +481,19 @@ class ExpiryTests:
 
         assert claim(10) == [follower]
         assert claim(10) == []
+        assert end_of(expiring) == EXPIRED
+
+    def test_ends_one_that_waits_for_its_next_attempt_when_it_expires(self):
+        expiring, follower = track("a", ADA, expires=60), track("b", ADA)
+        record(
+            [Attempt(claim(10)[0], Gate.load(), time.monotonic() + 60, Answer(503, headers={"retry-after": "3600"}))]
+        )
+        assert claim(10) == []
+        let_pass(59)
+        assert claim(10) == []
+        let_pass(1)
+
+        assert claim(10) == [follower]
         assert end_of(expiring) == EXPIRED
 
     @pytest.mark.parametrize("status", [500, 401, None])

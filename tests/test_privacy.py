@@ -260,6 +260,21 @@ class EraseTests:
         assert deliver() == {}
         assert len(fake_brevo.requests) == 1
 
+    def test_what_waits_for_its_turn_in_a_worker_does_not_go_out_late(self, fake_brevo, settings, monkeypatch):
+        monkeypatch.setattr("brevo_events.delivery.pipeline.FRESH", 0.1)
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONCURRENCY": 1}
+        track("viewed", BOB)
+        event = track("viewed", ADA)
+        fake_brevo.always(Reply(204, delay=0.5))
+
+        with in_thread(deliver):
+            fake_brevo.wait_for(1)
+            assert fresh(event).lease_token
+
+            assert list(privacy.erase(ADA)) == [1]
+
+        assert [request.json["email"] for request in fake_brevo.requests] == [BOB]
+
     def test_leaves_all_others_alone(self, fake_brevo):
         fake_brevo.next(Reply.error(400, "bad", "Bob"))
         track("viewed", BOB)
@@ -501,6 +516,28 @@ class PruneTests:
 
         OutboxEvent.objects.update(finished_at=in_seconds(-400 * DAY))
         assert sum(privacy.prune()) == 2
+
+    @pytest.mark.parametrize("status", [Status.SENT, Status.CANCELLED])
+    @pytest.mark.parametrize("alike", [{"object_id": "cart:1"}, {"coalesce_key": "k"}], ids=lambda alike: min(alike))
+    @pytest.mark.parametrize("stale", [Status.FAILED, Status.CANCELLED])
+    def test_keeps_what_a_stale_event_is_older_than(self, stale, alike, status):
+        old = ended(status=stale, reason=Reason.OPERATOR, days=29, **alike)
+        newer = ended(status=status, reason=Reason.OPERATOR, days=40, **alike)
+
+        assert sum(privacy.prune()) == 0
+        assert OutboxEvent.objects.filter(pk=old.pk).resend().pks == []
+
+        OutboxEvent.objects.filter(pk=old.pk).update(finished_at=in_seconds(-91 * DAY))
+        assert sum(privacy.prune()) == 2
+        assert not OutboxEvent.objects.filter(pk=newer.pk).exists()
+
+    def test_keeps_nothing_for_a_stale_event_of_something_else(self):
+        ended(status=Status.FAILED, days=29, object_id="cart:1")
+        ended(days=40, object_id="cart:2")
+        ended(BOB, days=40, object_id="cart:1")
+        ended(days=40)
+
+        assert sum(privacy.prune()) == 3
 
     def test_deletes_the_attempts_too_and_no_others(self):
         old, young = ended(days=31), ended(days=29)

@@ -7,6 +7,7 @@ from django.utils import translation
 
 from brevo_events import Event, querysets, track
 from brevo_events.choices import Reason, Status
+from brevo_events.delivery import deliver
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.transports import locmem
@@ -165,6 +166,14 @@ class OutdatedTests:
         kept()
 
         assert len(everything().resend().pks) == 2
+
+    def test_is_so_without_an_object_by_a_newer_one_that_would_coalesce_with_it(self):
+        stale = kept(coalesce_key="k")
+        kept(Status.SENT, coalesce_key="k")
+
+        assert OutboxEvent.objects.filter(pk=stale.pk).resend().skipped == {OUTDATED: 1}
+        assert OutboxEvent.objects.filter(pk=stale.pk).resend(include_outdated=True).pks == [stale.pk]
+        assert deliver() == {Status.SENT: 1}
 
     def test_counts_as_sent_first(self):
         kept(Status.SENT, object_id="cart:1")

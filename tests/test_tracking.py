@@ -887,8 +887,18 @@ class SupersedesTests:
 
         assert [status for _, status, _ in states()] == ["cancelled", "pending", "pending"]
 
-    @pytest.mark.parametrize("status", [Status.SENDING, Status.SENT, Status.FAILED, Status.CANCELLED])
-    def test_leaves_what_is_being_sent_or_has_ended(self, status):
+    def test_only_marks_what_is_being_sent(self):
+        track("viewed", ADA, object_id="cart:1")
+        claim(1)
+        before = OutboxEvent.objects.values().get()
+
+        self.bought()
+
+        after = OutboxEvent.objects.filter(name="viewed").values().get()
+        assert after == {**before, "reason": Reason.SUPERSEDED}
+
+    @pytest.mark.parametrize("status", [Status.SENT, Status.FAILED, Status.CANCELLED])
+    def test_leaves_what_has_ended(self, status):
         old = track("viewed", ADA, object_id="cart:1")
         OutboxEvent.objects.update(status=status, reason=Reason.REJECTED, lease_token="token")
         before = OutboxEvent.objects.filter(pk=old.pk).values().get()

@@ -77,12 +77,12 @@ def _lock_window(size: int, keys: list[int] | None) -> list[Due]:
     window = outbox().annotate(pending=first(Status.PENDING), sending=first(Status.SENDING))
     window = window.annotate(is_expired=IS_EXPIRED, is_due=IS_DUE)
     window = window.due().order_by("due_at", "pk")[:size] if keys is None else window.filter(pk__in=keys)
-    columns = ("due_at", "pk", "status", "coalesce_key", "is_expired", "pending", "sending", "is_due")
+    columns = ("due_at", "pk", "status", "reason", "coalesce_key", "is_expired", "pending", "sending", "is_due")
     found = window.lock_free().values_list(*columns)
     # What is locked by key may have been claimed meanwhile, and comes in the order of the keys.
     return [
-        Due(pk, status, key, bool(is_expired), _head(pk, pending, sending))
-        for _, pk, status, key, is_expired, pending, sending, _ in sorted(row for row in found if row[-1])
+        Due(pk, status, reason, key, bool(is_expired), _head(pk, pending, sending))
+        for _, pk, status, reason, key, is_expired, pending, sending, _ in sorted(row for row in found if row[-1])
     ]
 
 

@@ -24,6 +24,7 @@ class Due:
 
     pk: int
     status: str
+    reason: str
     coalesce_key: str | None
     is_expired: bool
     head: int
@@ -32,6 +33,11 @@ class Due:
     def is_finished(self) -> bool:
         """Return whether it has ended, and only what waits behind it has still to be freed."""
         return self.status not in UNFINISHED
+
+    @property
+    def is_superseded(self) -> bool:
+        """Return whether it was superseded while a worker that has died was sending it."""
+        return not self.is_finished and self.reason == Reason.SUPERSEDED
 
 
 def end_stale(window: list[Due]) -> tuple[bool, list[int]]:
@@ -44,8 +50,10 @@ def end_stale(window: list[Due]) -> tuple[bool, list[int]]:
     """
     finished = [row.pk for row in window if row.is_finished]
     expired = [row.pk for row in window if row.is_expired and not row.is_finished]
-    waiting = [row for row in window if not (row.is_expired or row.is_finished)]
+    left = [row for row in window if not (row.is_expired or row.is_finished)]
+    waiting = [row for row in left if not row.is_superseded]
     superseded, is_postponed = _coalesce({row.pk: row.coalesce_key for row in waiting if row.coalesce_key})
+    superseded += [row.pk for row in left if row.is_superseded]
     for pks, reason in ((expired, Reason.EXPIRED), (superseded, Reason.SUPERSEDED)):
         if pks:
             outbox().filter(pk__in=pks).update(
@@ -94,11 +102,14 @@ def free_followers(ended: Iterable[int]) -> set[int]:
 
 
 def stale(pks: Iterable[int]) -> dict[int, Reason]:
-    """Return which events must not go out any more, and why: a newer one stands in for them, or they have expired."""
-    found = {}
-    columns = ("pk", "is_expired", *_NEWEST)
-    for pk, is_expired, *newest in _with_newest(pks).annotate(is_expired=IS_EXPIRED).values_list(*columns):
-        if _highest(newest) > pk:
+    """Return which events must not be put back, and why: a newer one superseded them, or they have expired."""
+    found: dict[int, Reason] = {}
+    pks = list(pks)
+    if not pks:
+        return found
+    columns = ("pk", "reason", "is_expired", *_NEWEST)
+    for pk, reason, is_expired, *newest in _with_newest(pks).annotate(is_expired=IS_EXPIRED).values_list(*columns):
+        if reason == Reason.SUPERSEDED or _highest(newest) > pk:
             found[pk] = Reason.SUPERSEDED
         elif is_expired:
             found[pk] = Reason.EXPIRED

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, F, When
 from django.dispatch import Signal
 
 from brevo_events import signals
@@ -68,9 +68,8 @@ def _still_mine(attempts: list[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
 
 
 def _without_stale(changes: dict[Attempt, Change]) -> dict[Attempt, Change]:
-    """Cancel what would be put back although it has expired, or a newer event stands in for it."""
-    returned = [a.event for a, change in changes.items() if change.status == Status.PENDING]
-    reasons = stale(event.pk for event in returned if event.coalesce_key or event.expires_at)
+    """Cancel what would be put back although it has expired, or a newer event has superseded it."""
+    reasons = stale(attempt.event.pk for attempt, change in changes.items() if change.status == Status.PENDING)
     return {
         attempt: replace(change, status=Status.CANCELLED, reason=reasons[attempt.event.pk])
         if attempt.event.pk in reasons
@@ -84,7 +83,7 @@ def _write(changes: dict[Attempt, Change]) -> None:
     for attempt, change in changes.items():
         alike[change].append(attempt.event.pk)
     for change, pks in alike.items():
-        when: dict[str, Any] = {"due_at": in_seconds(change.seconds)}
+        when: dict[str, Any] = {"due_at": _due(change.seconds)}
         if change.is_final:
             when = {"due_at": None, "finished_at": UtcNow()}
         outbox().filter(pk__in=pks).update(
@@ -95,6 +94,12 @@ def _write(changes: dict[Attempt, Change]) -> None:
             lease_token=None,
             **when,
         )
+
+
+def _due(seconds: int) -> Case:
+    # What expires meanwhile ends then, or what waits behind it would wait for nothing.
+    due = in_seconds(seconds)
+    return Case(When(expires_at__lt=due, then=F("expires_at")), default=due)
 
 
 def _row(attempt: Attempt, answer: Answer) -> SendAttempt:
