@@ -10,6 +10,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.core import checks
 from django.db import connections, models, router
+from django.db.models.signals import ModelSignal
 
 from brevo_events import conf, engines, registration, transports
 from brevo_events.conf import settings
@@ -114,12 +115,14 @@ def check_senders(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
     problems: list[checks.CheckMessage] = []
     outbox_on = router.db_for_write(OutboxEvent)
     for registered in registration.registrations:
+        # What a signal of the project's own sends may be any text.
+        is_of_models = any(isinstance(signal, ModelSignal) for signal in registered.signals)
         for sender in registered.senders:
             name = registered.function.__qualname__
-            if isinstance(sender, str) and not _model_named(sender):
+            model = _model_named(sender) if isinstance(sender, str) else sender
+            if model is None and sender is not None and is_of_models:
                 hint = "Write it as 'app_label.Model', of an app in INSTALLED_APPS."
                 problems.append(_error(f"track_on of {name} names {sender!r}, which is no model.", hint, "E006"))
-            model = _model_named(sender) if isinstance(sender, str) else sender
             if isinstance(model, type) and issubclass(model, models.Model) and router.db_for_write(model) != outbox_on:
                 problems.append(_other_database(name, model, outbox_on))
     return problems

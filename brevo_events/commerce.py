@@ -31,7 +31,7 @@ Id: TypeAlias = Any  # an int, a str or a UUID
 
 CART_UPDATED = "cart_updated"
 OPTIONS = frozenset({"coalesce", "delay", "supersedes", "expires", "idempotency_key"})
-NOISE = Decimal("0.000001")  # what a float adds to an amount of money is smaller
+FINEST = 6  # digits behind the point of an amount: what a float or a division adds to it is smaller
 
 
 class Item(dict[str, Any]):
@@ -252,10 +252,17 @@ def _amounts(
         tax=_amount(tax, "tax"),
         total=_amount(total, "total"),
     )
+    try:
+        return _with_sums(amounts, items)
+    except ArithmeticError as error:
+        raise InvalidEvent("The amounts are too large, or too finely divided, to be added up.") from error
+
+
+def _with_sums(amounts: dict[str, Decimal], items: list[Item]) -> dict[str, Decimal]:
     if "subtotal" not in amounts:
         exact = sum((item["price"] * item["quantity"] for item in items), Decimal(0))
         # As fine as the finest price, and no finer: half a metre at 19.99 costs what the till would say.
-        digits = max([2, *(-_exponent(item["price"]) for item in items)])
+        digits = max([2, *(min(-_exponent(item["price"]), FINEST) for item in items)])
         amounts["subtotal"] = exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
     net = amounts["subtotal"] - amounts.get("discount", 0) + amounts.get("shipping", 0)
     if "tax" in amounts:
@@ -307,7 +314,9 @@ def _needed_amount(value: Money, path: str) -> Decimal:
     amount = Decimal("NaN")
     if isinstance(value, Decimal | int | float | str) and not isinstance(value, bool):
         with suppress(InvalidOperation):
-            amount = Decimal(str(value)).quantize(NOISE) if isinstance(value, float) else Decimal(value)
+            amount = (
+                Decimal(str(value)).quantize(Decimal(1).scaleb(-FINEST)) if isinstance(value, float) else Decimal(value)
+            )
     if not amount.is_finite():
         raise InvalidEvent(f"{path} must be an amount such as 19.90, not {value!r}.")
     return amount

@@ -20,9 +20,10 @@ Function = TypeVar("Function", bound=Callable[..., Event | Iterable[Event] | Non
 
 @dataclass(frozen=True)
 class Registration:
-    """Remember one ``track_on``: its function and the senders it listens to."""
+    """Remember one ``track_on``: its function, and the signals and senders it listens to."""
 
     function: Callable[..., Any]
+    signals: tuple[Signal, ...]
     senders: tuple[Any, ...]
 
 
@@ -41,7 +42,7 @@ def track_on(
     error in the function raises or is logged, as ``RAISE_ERRORS`` says;
     database errors always propagate.
     """
-    listened = [signals] if isinstance(signals, Signal) else list(signals)
+    listened = (signals,) if isinstance(signals, Signal) else tuple(signals)
     senders = tuple(sender) if isinstance(sender, list | tuple | set) else (sender,)
 
     def decorate(function: Function) -> Function:
@@ -49,7 +50,7 @@ def track_on(
         for signal in listened:
             for each in senders:
                 signal.connect(receiver, sender=each, weak=False, dispatch_uid=dispatch_uid)
-        registrations.append(Registration(function, senders))
+        registrations.append(Registration(function, listened, senders))
         return function
 
     return decorate

@@ -52,6 +52,36 @@ class ResendTests:
         assert (row.status, row.reason, row.attempts, row.finished_at) == (Status.PENDING, "", 0, None)
         assert deliver() == {Status.SENT: 1}
 
+    def test_counts_only_what_it_may_resend_for_its_limit(self):
+        ended(ADA, Status.SENT)
+        ended(ADA, Status.FAILED, object_id="cart:1")
+        ended(ADA, Status.SENT, object_id="cart:1")
+        failed = [ended(email, Status.FAILED) for email in (ADA, BOB, EVE)]
+
+        told = run("resend_brevo_events", "--event", "viewed", "--limit", "2")
+
+        assert due() == failed[:2]
+        assert sorted(told.splitlines()) == [
+            "Due again: 2.",
+            "Skipped: 1 (a newer event of the same contact and object exists).",
+            "Skipped: 2 (already sent).",
+        ]
+
+    def test_says_what_changed_between_the_question_and_the_answer(self, monkeypatch):
+        failed = ended(ADA, Status.FAILED)
+        ended(BOB, Status.FAILED)
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+
+        def answer(question):
+            OutboxEvent.objects.filter(pk=failed.pk).resend()
+            return "y"
+
+        monkeypatch.setattr("builtins.input", answer)
+
+        told = run("resend_brevo_events", "--status", "failed")
+
+        assert sorted(told.splitlines()) == ["Due again: 1.", "Skipped: 1 (still waiting or being sent)."]
+
     def test_keeps_what_was_tried(self, fake_brevo):
         fake_brevo.next(Reply.error(400, "invalid_parameter"))
         track("viewed", ADA)
@@ -256,6 +286,14 @@ class CancelTests:
         run("cancel_brevo_events", "--status", "pending", "--limit", "1")
 
         assert due() == [events[2]]
+
+    def test_counts_only_what_it_may_cancel_for_its_limit(self):
+        ended(ADA, Status.SENT)
+        events = [track("viewed", ADA), track("viewed", BOB)]
+
+        run("cancel_brevo_events", "--event", "viewed", "--limit", "1")
+
+        assert due() == events[1:]
 
     def test_skips_what_has_gone_or_is_on_its_way(self):
         ended(ADA, Status.SENT)

@@ -424,14 +424,16 @@ class SendersTests:
 
     @pytest.mark.parametrize("name", ["shop.Basket", "nowhere.Cart", "Cart", "", "a.b.c"])
     def test_that_are_no_model_are_an_error(self, registrations, name):
-        registrations.append(registration.Registration(self.test_that_are_no_model_are_an_error, (name,)))
+        registrations.append(
+            registration.Registration(self.test_that_are_no_model_are_an_error, (Signal(), post_save), (name,))
+        )
 
         number, message, hint = one(checks.check_senders)
         assert number == "E006"
         assert f"names {name!r}, which is no model" in message
         assert "app_label.Model" in hint
 
-    @pytest.mark.parametrize("sender", [None, object(), object, len])
+    @pytest.mark.parametrize("sender", [None, object(), object, len, "checkout", "a.b"])
     def test_of_the_projects_own_signals_may_be_anything(self, settings, registrations, sender):
         settings.DATABASE_ROUTERS = [CartsElsewhere()]
         track_on(Signal(), sender=sender)(lambda sender, **kwargs: None)

@@ -605,6 +605,18 @@ class RefusalsTests:
         for event in (cart(cart_id=cart_id), order(cart_id=cart_id), cart_deleted(ADA, cart_id=cart_id)):
             assert event.body()["eventdata"]["id"] == f"cart:{cart_id}"
 
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"items": [Item(name="x", price="1e27")]},
+            {"items": [Item(name="x", price="1e999999", quantity="1e999999999999999999")]},
+            {"discount": "1e999999999999999999", "shipping": "1e999999999999999999"},
+        ],
+        ids=str,
+    )
+    def test_of_amounts_that_cannot_be_added_up_say_so(self, given):
+        assert refused(cart, **given) == "The amounts are too large, or too finely divided, to be added up."
+
     def test_are_those_of_the_event_too(self):
         assert refused(cart_deleted, "ada", cart_id=1) == "email is not an e-mail address like ada@example.com."
         assert refused(cart, properties={"email": "x"}).startswith("properties.email ")
@@ -629,7 +641,14 @@ class ExtraTests:
 
 
 @pytest.mark.parametrize(
-    ("price", "quantity", "subtotal"), [("19.99", 1.5, "29.99"), ("0.333", 3, "0.999"), (1000, 3, "3000")]
+    ("price", "quantity", "subtotal"),
+    [
+        ("19.99", 1.5, "29.99"),
+        ("0.333", 3, "0.999"),
+        (1000, 3, "3000"),
+        (Decimal(100) / 3, 4, "133.333333"),
+        (Decimal(100) / 7, 7, "100"),
+    ],
 )
 class RoundingTests:
     def test_is_as_fine_as_the_finest_price(self, price, quantity, subtotal):

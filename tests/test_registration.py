@@ -71,7 +71,7 @@ class DecoratorTests:
     def test_remembers_what_is_listened_to(self, registrations, sender, senders):
         function = listen(post_save, None, sender=sender)
 
-        assert registrations == [Registration(function, senders)]
+        assert registrations == [Registration(function, (post_save,), senders)]
 
 
 @pytest.mark.django_db(transaction=True)

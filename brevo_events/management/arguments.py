@@ -4,6 +4,7 @@ from argparse import ArgumentTypeError
 from datetime import UTC, datetime, time
 
 from django.core.management.base import CommandParser
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -11,7 +12,6 @@ from brevo_events.choices import Status
 from brevo_events.events import Event
 from brevo_events.exceptions import InvalidEvent
 from brevo_events.models import OutboxEvent
-from brevo_events.querysets import OutboxEventQuerySet
 
 MAX_NUMBER = 2**63 - 1  # what every database takes
 MAX_DAYS = 36_500
@@ -79,7 +79,7 @@ def add_filters(parser: CommandParser) -> None:
     parser.add_argument("--since", type=moment, metavar="T", help="Only events captured then or later (ISO 8601).")
     parser.add_argument("--until", type=moment, metavar="T", help="Only events captured before then (ISO 8601).")
     parser.add_argument("--response-code", type=positive, metavar="N", help="Only events whose last answer was this.")
-    parser.add_argument("--limit", type=positive, metavar="N", help="At most N events, the oldest first.")
+    parser.add_argument("--limit", type=positive, metavar="N", help="Change at most N events, the oldest first.")
 
 
 def has_filter(options: dict[str, object]) -> bool:
@@ -96,9 +96,8 @@ def chosen_events(
     since: datetime | None,
     until: datetime | None,
     response_code: int | None,
-    limit: int | None,
-) -> OutboxEventQuerySet:
-    """Return the events that the filters choose, oldest first."""
+) -> QuerySet[OutboxEvent, int]:
+    """Return the numbers of the events that the filters choose, oldest first."""
     wanted = {
         "pk__in": pks,
         "status": status,
@@ -110,4 +109,4 @@ def chosen_events(
     events = OutboxEvent.objects.on_primary().filter(**{name: value for name, value in wanted.items() if value})
     if email:
         events = events.of_contact(email)
-    return events.order_by("pk")[:limit]
+    return events.order_by("pk").values_list("pk", flat=True)
