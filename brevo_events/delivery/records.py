@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Case, F, When
+from django.db.models.expressions import Combinable
 from django.dispatch import Signal
 
 from brevo_events import signals
@@ -96,7 +97,9 @@ def _write(changes: dict[Attempt, Change]) -> None:
         )
 
 
-def _due(seconds: int) -> Case:
+def _due(seconds: int) -> Combinable:
+    if not seconds:
+        return F("available_at")  # what is given back takes its old place
     # What expires meanwhile ends then, or what waits behind it would wait for nothing.
     due = in_seconds(seconds)
     return Case(When(expires_at__lt=due, then=F("expires_at")), default=due)
