@@ -159,8 +159,10 @@ def _by_day(hours: Sequence[datetime], ended: dict[datetime, Ended], captured: C
 
 def _waiting() -> tuple[int, Captured]:
     """Return how many events wait and when they were captured; beyond 250, some of them stand for all."""
-    # The index alone tells which ones wait; to look at all their rows would take ten times as long.
-    pks = sorted(_events().due_sometime().order_by("due_at", "pk").values_list("pk", flat=True)[:WAITING_LIMIT])
+    # What a user has ended is due until a worker has settled it, which may be long where delivery is paused.
+    pks = sorted(
+        _events().due_sometime().unfinished().order_by("due_at", "pk").values_list("pk", flat=True)[:WAITING_LIMIT]
+    )
     step = math.ceil(len(pks) / WAITING_SAMPLE) or 1
     sample = _events().filter(pk__in=pks[::step]).order_by("pk").values_list("created_at", flat=True)
     weights = [min(step, len(pks) - start) for start in range(0, len(pks), step)]

@@ -13,6 +13,7 @@ from django.urls import path
 
 from brevo_events import track
 from brevo_events.admin import OutboxEventAdmin
+from brevo_events.columns import UtcNow
 from brevo_events.models import HourlyCount, OutboxEvent, Reason, SendAttempt, Status
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
@@ -21,6 +22,7 @@ ACTIONS = ("resend", "cancel", "erase")
 
 staff_site = admin.AdminSite(name="staff")
 staff_site.register(OutboxEvent, OutboxEventAdmin)
+staff_site.register(Session)
 urlpatterns = [path("admin/", admin.site.urls), path("staff/", staff_site.urls)]
 
 
@@ -72,7 +74,8 @@ def pks_of(events):
 
 def ended(email, status=Status.FAILED, name="viewed", object_id=None, data=None, **more):
     event = track(name, email, object_id=object_id, data=data)
-    OutboxEvent.objects.filter(pk=event.pk).update(**{"status": status, "due_at": None, "attempts": 3, **more})
+    values = {"status": status, "due_at": None, "finished_at": UtcNow(), "attempts": 3, **more}
+    OutboxEvent.objects.filter(pk=event.pk).update(**values)
     return OutboxEvent.objects.get(pk=event.pk)
 
 

@@ -5,9 +5,11 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django.utils.html import escape
 
 from brevo_events import Event, track
@@ -157,7 +159,7 @@ class FilterTests:
     def test_choose(self, client, query, expected):
         ended(ADA, Status.SENT, response_code=204, finished_at=in_seconds(-3 * 24 * 3600))
         ended(BOB, Status.FAILED, "bought", response_code=499, finished_at=in_seconds(-3600))
-        ended(EVE, Status.PENDING, finished_at=None)
+        track("viewed", EVE)
 
         assert listed(client, **query) == expected
 
@@ -180,21 +182,66 @@ class FilterTests:
 
         assert len(re.findall(r'href="\?name=', text_of(client.get(LIST)))) == 30
 
-    @pytest.mark.parametrize("name", ["event", "response code"])
-    def test_look_through_the_newest_events_only_and_say_so(self, client, monkeypatch, name):
+    @pytest.mark.parametrize(
+        ("name", "query"),
+        [("event", {"name": "viewed"}), ("response code", {"response": "2"}), ("ended", {"ended": "1"})],
+    )
+    def test_look_through_the_newest_events_only_and_say_so(self, client, monkeypatch, name, query):
         monkeypatch.setattr("brevo_events.admin.filters.NEWEST", 2)
         for email in (ADA, BOB, EVE):
             ended(email, response_code=204)
 
-        assert listed(client, name="viewed") == [EVE, BOB]
-        assert listed(client, response="2") == [EVE, BOB]
-        assert listed(client, name="viewed", q=ADA) == [ADA]
-        assert f"{name}, of the newest 100,000" in text_of(client.get(LIST))
+        assert listed(client, **query) == [EVE, BOB]
+        assert listed(client, **query, q=ADA) == [ADA]
+        assert f"{name}, of the newest 100,000" in text_of(client.get(LIST, query))
+        assert "of the newest" not in text_of(client.get(LIST))
+
+    def test_look_through_the_newest_of_a_status_where_one_is_chosen(self, client, monkeypatch):
+        monkeypatch.setattr("brevo_events.admin.filters.NEWEST", 2)
+        for number, email in enumerate((ADA, BOB, EVE)):
+            ended(email, Status.FAILED, response_code=400, finished_at=in_seconds(number - 100))
+        for _ in range(5):
+            ended("someone@example.com", Status.SENT, response_code=204)
+        for email in (ADA, BOB, EVE):
+            track("viewed", email)
+
+        # The third is where they end: others that ended at the same moment belong to it.
+        assert listed(client, status="failed", name="viewed") == [EVE, BOB, ADA]
+        ended("new@example.com", Status.FAILED, response_code=400)
+        assert listed(client, status="failed", response="4", ended="1") == ["new@example.com", EVE, BOB]
+        assert listed(client, status="pending", name="viewed") == [EVE, BOB, ADA]
 
     def test_of_a_small_outbox_look_through_all(self, client):
         ended(ADA, response_code=204)
 
-        assert "of the newest" not in text_of(client.get(LIST))
+        assert "of the newest" not in text_of(client.get(LIST, {"name": "viewed"}))
+
+    def test_offer_the_name_that_is_asked_for_too(self, client, monkeypatch):
+        monkeypatch.setattr("brevo_events.admin.filters.NAMED", 1)
+        ended(ADA, Status.FAILED, "bought")
+        ended(ADA)
+
+        page = text_of(client.get(LIST, {"name": "bought"}))
+
+        assert set(re.findall(r'href="\?name=([^"&]*)"', page)) == {"viewed", "bought"}
+
+
+@pytest.mark.django_db
+class OrderTests:
+    def test_of_one_status_is_that_of_the_end(self, client):
+        ended(ADA, Status.FAILED, finished_at=in_seconds(-10))
+        ended(BOB, Status.FAILED, finished_at=in_seconds(-30))
+        ended(EVE, Status.FAILED, finished_at=in_seconds(-20))
+
+        assert listed(client, status="failed") == [ADA, EVE, BOB]
+        assert "field-finished_at" in text_of(client.get(LIST, {"status": "failed"}))
+        assert "field-finished_at" not in text_of(client.get(LIST))
+
+    def test_of_what_still_waits_is_that_of_the_capture(self, client):
+        for email in (BOB, ADA):
+            track("viewed", email)
+
+        assert listed(client, status="pending") == [ADA, BOB]
 
 
 @pytest.mark.django_db
@@ -268,6 +315,14 @@ class SearchTests:
         track("viewed", "Ada@Example.com")
 
         assert listed(client, q=ADA) == ["Ada@Example.com"]
+
+    def test_finds_an_object_whose_id_is_an_address(self, client):
+        track("viewed", ADA, object_id=f"user:{BOB}")
+        track("viewed", BOB, object_id=BOB)
+        track("viewed", EVE, object_id=BOB)
+
+        assert listed(client, q=f"user:{BOB}") == [ADA]
+        assert listed(client, q=BOB) == [EVE, BOB]
 
     def test_finds_by_number(self, client):
         events = [track("viewed", email) for email in (ADA, BOB)]
@@ -427,6 +482,23 @@ class PageTests:
 
         assert (f'<a href="/admin/auth/user/{user.pk}/change/">' in text_of(browser.get(page_of(event)))) is leads
         assert "/admin/auth/user/x/" not in text_of(browser.get(page_of(dangling)))
+
+    def test_leads_to_a_row_whose_key_an_address_cannot_spell(self, client, settings):
+        settings.ROOT_URLCONF = "tests.browsing"
+        Session.objects.create(session_key="shirt_40", session_data="", expire_date=timezone.now())
+        event = ended(ADA, source="sessions.session:shirt_40")
+        page = text_of(client.get(page_of(event).replace("/admin/", "/staff/")))
+
+        (link,) = re.findall(r'href="(/staff/sessions/session/[^"]*/change/)"', page)
+
+        assert client.get(link).status_code == 200
+
+    @pytest.mark.parametrize(("late", "title"), [(0, "Next attempt"), (60, "Due since then")])
+    def test_does_not_call_next_what_is_overdue(self, client, late, title):
+        event = track("viewed", ADA)
+        OutboxEvent.objects.update(due_at=in_seconds(-late))
+
+        assert moments_of(text_of(client.get(page_of(event))))[-1] == title
 
     def test_asks_the_database_as_often_for_many_attempts_and_other_events_as_for_few(self, client):
         event, counts = ended(ADA, source=f"shop.cart:{Cart.objects.create().pk}"), []

@@ -279,6 +279,17 @@ class LogTests:
             assert (summary.object_repr, summary.object_id) == ("101 events", None)
             assert "101 events" in text_of(client.get("/admin/"))
 
+    @pytest.mark.parametrize(("action", "status"), [("resend", FAILED), ("cancel", PENDING), ("erase", SENT)])
+    def test_that_cannot_be_written_lets_nothing_be_changed(self, client, monkeypatch, action, status):
+        event = ended(ADA, status)
+        before = OutboxEvent.objects.values().get()
+        monkeypatch.setattr(LogEntry.objects, "log_actions", lambda *arguments: 1 / 0)
+
+        with pytest.raises(ZeroDivisionError):
+            confirm(client, action, event)
+
+        assert OutboxEvent.objects.values().get() == before
+
     @pytest.mark.parametrize("action", ACTIONS)
     def test_has_nothing_of_what_was_not_changed(self, client, action):
         erased = ended(ADA)

@@ -311,7 +311,7 @@ class BackTests:
         assert button.startswith("/staff/")
         assert f'action="{button}"' in text_of(client.get(page))
         for url, form in ((button, {"pks": event.pk}), (home, selected("resend", event))):
-            content = text_of(client.post(url, form)).partition('<div class="breadcrumbs"')[2].partition("<footer")[0]
+            content = text_of(client.post(url, form)).partition('<ol class="breadcrumbs"')[2].partition("<footer")[0]
             assert f'action="{button}"' in content
             assert "/admin/" not in content
         assert client.post(button, {"pks": event.pk, "confirmed": "yes"}).url == page

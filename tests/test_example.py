@@ -319,6 +319,22 @@ print(json.dumps([*written, ends, OutboxEvent.objects.due().count(), codes, name
         assert codes == [204, 400, 429, 500, 503]
         assert names == ["cart_deleted", "cart_updated", "order_completed"]
 
+    def test_is_written_anew_when_it_has_grown_old(self, in_shop):
+        first, second, kept, newest = in_shop(
+            """
+from datetime import timedelta
+from django.utils import timezone
+
+written = [sample.write(timezone.now() - timedelta(days=1)), sample.write()]
+newest = OutboxEvent.objects.latest("created_at").created_at
+print(json.dumps([*written, OutboxEvent.objects.count(), (timezone.now() - newest).total_seconds()]))
+"""
+        )
+
+        assert first > 2000
+        assert second == kept > 2000
+        assert newest < 7200
+
     def test_is_in_order(self, in_shop):
         wrong = in_shop(
             """

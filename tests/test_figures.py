@@ -131,6 +131,12 @@ class SpansTests:
         assert {hour.start.hour: hour.waiting for hour in found.hours if hour.waiting} == {12: 2, 11: 3}
         assert {day.start.day: day.waiting for day in found.days if day.waiting} == {15: 5, 12: 1}
 
+    def test_count_nothing_as_waiting_that_a_user_has_ended_and_no_worker_has_settled(self):
+        captured()
+        captured(2, status=Status.CANCELLED, reason="operator", due_at=timezone.now())
+
+        assert collect().waiting == 1
+
     def test_share_out_what_waits_where_there_is_much_of_it(self, at, monkeypatch):
         now = at(2026, 3, 15, 14, 20)
         monkeypatch.setattr(module, "WAITING_SAMPLE", 10)

@@ -459,8 +459,9 @@ class BannerTests:
 
         assert counts[0] - counts[1] == 3
 
-    def test_leads_from_the_list_to_the_overview(self, client):
+    def test_leads_from_the_list_and_an_event_to_the_overview(self, client):
         Gate.load().pause()
 
-        assert f'<a href="{PAGE}">See the overview</a>' in text_of(client.get(LIST))
+        for url in (LIST, f"{LIST}{track('viewed', 'ada@example.com').pk}/change/"):
+            assert f'<a href="{PAGE}">See the overview</a>' in text_of(client.get(url))
         assert "See the overview" not in text_of(client.get(PAGE))

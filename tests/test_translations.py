@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,6 +35,19 @@ class FrenchTests:
         assert "untranslated" not in counted
         assert "fuzzy" not in counted
         assert messages(compiled) == messages((PACKAGE / CATALOGUE).with_suffix(".mo"))
+
+    def test_finds_every_text(self):
+        """What stands in an f-string, makemessages does not see."""
+        hidden = [
+            f"{path.name}:{node.lineno}"
+            for path in PACKAGE.rglob("*.py")
+            for text in ast.walk(ast.parse(path.read_text()))
+            if isinstance(text, ast.JoinedStr)
+            for node in ast.walk(text)
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("_", "gettext", "ngettext")
+        ]
+
+        assert hidden == []
 
 
 def messages(compiled):

@@ -29,17 +29,19 @@ class Action:
     """
     Describe what a user can do to events: its texts, what it would change, and the change.
 
-    ``options`` are the arguments that take in what is skipped otherwise, each
+    ``one`` is the button on the page of one event, ``button`` that of the
+    confirmation. ``options`` are the arguments that take in what is skipped otherwise, each
     with the reason for which it is.
     """
 
     name: str
     permission: str
     title: str | Promise
+    one: str | Promise
     button: str | Promise
     planned: Any
     done: Any
-    logged: str
+    logged: str | Promise
     options: dict[str, tuple[Any, str | Promise]] = {}
 
     def change(self, pks: list[int], *, dry_run: bool = False, **options: bool) -> Changed:
@@ -57,13 +59,14 @@ class Resend(Action):
     name = "resend"
     permission = "brevo_events.resend_outboxevent"
     title = _("Resend events")
+    one = _("Resend")
     button = _("Resend")
     planned = ngettext_lazy(
         "%d event becomes due again, with its attempts counted from zero.",
         "%d events become due again, with their attempts counted from zero.",
     )
     done = ngettext_lazy("%d event is due again.", "%d events are due again.")
-    logged = "Resent."
+    logged = _("Resent.")
     options = {
         "include_sent": (SKIPPED_SENT, _("Also what Brevo has taken already")),
         "include_outdated": (SKIPPED_OUTDATED, _("Also what is older than another event of its contact and object")),
@@ -91,10 +94,11 @@ class Cancel(Action):
     name = "cancel"
     permission = "brevo_events.cancel_outboxevent"
     title = _("Cancel events")
+    one = _("Cancel event")
     button = _("Cancel the events")
     planned = ngettext_lazy("%d event does not go out any more.", "%d events do not go out any more.")
     done = ngettext_lazy("%d event is cancelled.", "%d events are cancelled.")
-    logged = "Cancelled."
+    logged = _("Cancelled.")
 
     def change(self, pks: list[int], *, dry_run: bool = False, **options: bool) -> Changed:
         return outbox().filter(pk__in=pks).cancel(dry_run=dry_run)
@@ -106,13 +110,14 @@ class Erase(Action):
     name = "erase"
     permission = "brevo_events.erase_contact"
     title = _("Erase contacts")
+    one = _("Erase contact")
     button = _("Erase for good")
     planned = ngettext_lazy(
         "%d event loses its address, object, body and answers. What waits does not go out any more.",
         "%d events lose their address, object, body and answers. What waits does not go out any more.",
     )
     done = ngettext_lazy("%d event is erased.", "%d events are erased.")
-    logged = "Erased."
+    logged = _("Erased.")
 
     def change(self, pks: list[int], *, dry_run: bool = False, **options: bool) -> Changed:
         emails = _addresses(pks)

@@ -47,8 +47,8 @@ def advice(gate: Gate) -> str:
     """Return what a gate means for the events and what to do about it."""
     if gate.is_paused:
         text = _("Events are kept meanwhile. Resume delivery when they may go out again.")
-        # The fault is still there when the pause ends.
-        return f"{text} {_('Besides:')} {_fault(gate)}" if gate.is_closed else text
+        besides = _("Besides:")  # the fault is still there when the pause ends
+        return f"{text} {besides} {_fault(gate)}" if gate.is_closed else text
     if gate.is_closed:
         return f"{_fault(gate)} {_next_try(gate)}"
     return _("Nothing holds events back: they go out as they fall due.")

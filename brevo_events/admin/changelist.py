@@ -8,9 +8,16 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from brevo_events.admin.filters import STATUS
+from brevo_events.choices import FINISHED
 from brevo_events.models import OutboxEvent
 
 MOST = 10_000  # events that are counted and paged through
+
+
+def is_of_finished(request: HttpRequest) -> bool:
+    """Return whether the list is asked for events of one status in which they have ended."""
+    return request.GET.get(STATUS) in FINISHED
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
@@ -32,10 +39,14 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class NewestFirst(ChangeList):
-    """List events in one order only: any other would sort the whole table."""
+    """List events in an order that an index has: any other would sort the whole table."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[OutboxEvent]:
+        # The bodies may be large, and are not shown.
+        return super().get_queryset(request, *args, **kwargs).defer("body")
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> Any:
-        return ["-pk"]
+        return ["-finished_at", "-pk"] if is_of_finished(request) else ["-pk"]
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

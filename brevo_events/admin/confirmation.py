@@ -49,8 +49,10 @@ class Confirmation:
         if "confirmed" not in request.POST:
             return self.ask(request, action, pks)
         self._check(request, action)
-        changed = action.change(pks, **_chosen(action, request))
-        self._log(request, action, changed.pks)
+        # Together, so that nothing is changed of which the admin's log does not tell.
+        with transaction.atomic(using=outbox().db):
+            changed = action.change(pks, **_chosen(action, request))
+            self._log(request, action, changed.pks)
         # Robust: what was done is done, whatever the engine says.
         transaction.on_commit(lambda: engines.nudge(in_background=True), using=outbox().db, robust=True)
         self._tell(request, action, changed)
@@ -58,7 +60,7 @@ class Confirmation:
 
     def ask_about(self, request: HttpRequest, action: Action, events: QuerySet[OutboxEvent]) -> HttpResponse:
         """Show what would be done to the events that were selected in the list."""
-        pks = list(events.order_by("-pk").values_list("pk", flat=True)[: MOST + 1])
+        pks = list(events.values_list("pk", flat=True)[: MOST + 1])
         if len(pks) > MOST:
             self._admin.message_user(request, _("Only the newest 10,000 of them are taken at once."), messages.WARNING)
         return self.ask(request, action, pks[:MOST], back=request.get_full_path())
@@ -98,12 +100,12 @@ class Confirmation:
                 content_type=ContentType.objects.get_for_model(OutboxEvent),
                 object_repr=_("%d events") % len(pks),
                 action_flag=CHANGE,
-                change_message=action.logged,
+                change_message=str(action.logged),
             )
             return
         for batch in in_batches(pks):
-            events: Any = outbox().filter(pk__in=batch)
-            LogEntry.objects.log_actions(user.pk, events, CHANGE, action.logged)
+            events: Any = outbox().filter(pk__in=batch).only("name")
+            LogEntry.objects.log_actions(user.pk, events, CHANGE, str(action.logged))
 
     def _tell(self, request: HttpRequest, action: Action, changed: Changed) -> None:
         if count := len(changed.pks):

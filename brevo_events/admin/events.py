@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.forms import Script
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -12,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from brevo_events.admin.actions import ACTIONS, Action
 from brevo_events.admin.banner import banner
-from brevo_events.admin.changelist import CappedPaginator, NewestFirst
+from brevo_events.admin.changelist import CappedPaginator, NewestFirst, is_of_finished
 from brevo_events.admin.confirmation import Confirmation
 from brevo_events.admin.filters import EndedFilter, NameFilter, ResponseCodeFilter, StatusFilter
 from brevo_events.admin.masking import masked, may_see_contacts
@@ -21,6 +22,7 @@ from brevo_events.admin.relations import others_of_contact, source_of
 from brevo_events.admin.request import curl, readable
 from brevo_events.admin.timeline import timeline
 from brevo_events.choices import Status
+from brevo_events.events import contact_of
 from brevo_events.models import OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet
 
@@ -59,7 +61,8 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     change_form_template = "admin/brevo_events/outboxevent/change_form.html"
 
     class Media:
-        css = {"all": ["brevo_events/admin.css"]}
+        css = {"all": ["brevo_events/admin.css", "brevo_events/overview.css"]}
+        js = [Script("brevo_events/copy.js", defer=True)]
 
     def get_urls(self) -> list[URLPattern]:
         action = self.admin_site.admin_view(Confirmation(self).view)
@@ -73,8 +76,10 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         return NewestFirst
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        shown = "email" if may_see_contacts(request) else "masked_email"
-        return [shown if column == "email" else column for column in self.list_display]
+        instead = {} if may_see_contacts(request) else {"email": "masked_email"}
+        if is_of_finished(request):
+            instead["next_attempt"] = "finished_at"
+        return [instead.get(column, column) for column in self.list_display]
 
     def get_fieldsets(self, request: HttpRequest, obj: OutboxEvent | None = None) -> Any:
         if may_see_contacts(request):
@@ -84,8 +89,9 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
-        if isinstance(response, TemplateResponse) and response.context_data is not None:
-            response.context_data["banner"] = banner()
+        # What an action answers is a page of its own.
+        if isinstance(response, TemplateResponse) and "cl" in (response.context_data or {}):
+            response.context_data["banner"] = banner()  # type: ignore[index]
         return response
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -100,7 +106,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         if not term:
             return queryset, False
         if "@" in term:
-            return OutboxEvent.objects.of_contact(term) & queryset, False
+            return queryset.filter(contact=contact_of(term)) | queryset.filter(object_id=term), False
         if term.isdecimal() and len(term) < 19:
             return queryset.filter(pk=int(term)) | queryset.filter(object_id=term), False
         return queryset.filter(object_id=term), False
@@ -132,6 +138,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         if event := context.get("original"):
             shows_contact = may_see_contacts(request)
             context |= {
+                "banner": banner(),
                 "event_actions": [a for a in self._possible(event) if request.user.has_perm(a.permission)],
                 "moments": timeline(event, shows_contact=shows_contact),
                 "source": source_of(event, self.admin_site, request),
@@ -170,4 +177,6 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("next attempt"))
     def next_attempt(self, event: OutboxEvent) -> Any:
+        if event.parked:
+            return _("after an earlier event of the contact")
         return "–" if event.is_finished else event.due_at

@@ -16,13 +16,14 @@ from brevo_events.models import OutboxEvent
 MAX_NAMES = 30
 NAMED = 1000  # events, whose names are offered: a DISTINCT over all would read every row
 NEWEST = 100_000  # events that a filter without an index looks through
+STATUS = "status"  # the name of the parameter
 
 
 class StatusFilter(admin.SimpleListFilter):
     """Offer the statuses."""
 
     title = _("status")
-    parameter_name = "status"
+    parameter_name = STATUS
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return list(Status.choices)
@@ -38,33 +39,40 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class _OfNewest(admin.SimpleListFilter):
-    """Look through the newest 100,000 events only, where no search has found few by an index already."""
+    """Look through the newest 100,000 events only, of a status where one is chosen; what a search found is few."""
 
-    def __init__(self, request: HttpRequest, *args: Any) -> None:
-        super().__init__(request, *args)
-        newest = OutboxEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        self._after = 0 if request.GET.get(SEARCH_VAR, "").strip("\0 \t\r\n") else max(newest - NEWEST, 0)
-        if self._after:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
+        wanted = self.wanted(self.value() or "")
+        if not wanted:
+            return queryset
+        is_search = bool(request.GET.get(SEARCH_VAR, "").strip("\0 \t\r\n"))
+        newer = {} if is_search else _newer(request.GET.get(STATUS))
+        if newer:
             self.title = _("%s, of the newest 100,000") % self.title
+        return queryset.filter(**newer).filter(**wanted)
 
-    def _newest(self, events: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
-        return events.filter(pk__gt=self._after) if self._after else events
+    def wanted(self, value: str) -> dict[str, Any]:
+        """Return what a choice asks for, nothing where there is no such choice."""
+        raise NotImplementedError
 
 
 class NameFilter(_OfNewest):
-    """Offer the names of the newest events."""
+    """Offer the names of the newest events, and the one that is asked for."""
 
     title = _("event")
     parameter_name = "name"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         newest = OutboxEvent.objects.order_by("-pk").values_list("name", flat=True)[:NAMED]
-        return [(name, name) for name in sorted(set(newest))[:MAX_NAMES]]
+        names = sorted(set(newest))[:MAX_NAMES]
+        if (asked := self.value()) and asked not in names:
+            names.append(asked)
+        return [(name, name) for name in names]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
+    def wanted(self, value: str) -> dict[str, Any]:
         # PostgreSQL refuses a NUL even where it only compares.
-        name = (self.value() or "").replace("\0", "")
-        return self._newest(queryset).filter(name=name) if name else queryset
+        name = value.replace("\0", "")
+        return {"name": name} if name else {}
 
 
 class ResponseCodeFilter(_OfNewest):
@@ -82,17 +90,15 @@ class ResponseCodeFilter(_OfNewest):
             ("none", _("no answer yet")),
         ]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
-        value = self.value()
+    def wanted(self, value: str) -> dict[str, Any]:
         if value == "none":
-            return self._newest(queryset).filter(response_code=None)
-        if value in ("2", "3", "4", "5"):
-            codes = {"response_code__gte": int(value) * 100, "response_code__lt": int(value) * 100 + 100}
-            return self._newest(queryset).filter(**codes)
-        return queryset
+            return {"response_code": None}
+        if value not in ("2", "3", "4", "5"):
+            return {}
+        return {"response_code__gte": int(value) * 100, "response_code__lt": int(value) * 100 + 100}
 
 
-class EndedFilter(admin.SimpleListFilter):
+class EndedFilter(_OfNewest):
     """Offer spans of time up to now, in which an event was sent, has failed or was cancelled."""
 
     title = _("ended")
@@ -101,9 +107,17 @@ class EndedFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("1", _("past 24 hours")), ("7", _("past 7 days")), ("30", _("past 30 days"))]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
-        if self.value() not in ("1", "7", "30"):
-            return queryset
-        since = timezone.now() - timedelta(days=int(self.value() or 0))
-        # The statuses are named so that the index of status and end serves.
-        return queryset.filter(status__in=FINISHED, finished_at__gte=since)
+    def wanted(self, value: str) -> dict[str, Any]:
+        return {"finished_at__gte": timezone.now() - timedelta(days=int(value))} if value in ("1", "7", "30") else {}
+
+
+def _newer(status: str | None) -> dict[str, Any]:
+    """Return what tells the newest events from those that no filter looks through, if there are so many."""
+    if status in UNFINISHED:
+        return {}
+    if status in FINISHED:
+        ended = OutboxEvent.objects.filter(status=status).order_by("-finished_at").values_list("finished_at", flat=True)
+        oldest = ended[NEWEST:].first()
+        return {"finished_at__gte": oldest} if oldest else {}
+    newest = OutboxEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return {"pk__gt": newest - NEWEST} if newest > NEWEST else {}

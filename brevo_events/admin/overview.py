@@ -78,11 +78,11 @@ class Overview:
 
     def pause(self, request: HttpRequest) -> HttpResponse:
         """Hold everything back until somebody resumes delivery."""
-        return self._turn(request, Gate.pause, "Paused.", is_pause=True)
+        return self._turn(request, Gate.pause, _("Paused."), is_pause=True)
 
     def resume(self, request: HttpRequest) -> HttpResponse:
         """End the pause, and let the engine look at what is due; nothing is sent in the request."""
-        return self._turn(request, Gate.resume, "Resumed.", is_pause=False)
+        return self._turn(request, Gate.resume, _("Resumed."), is_pause=False)
 
     def _turn(self, request: HttpRequest, turn: Callable[[Gate], None], entry: str, *, is_pause: bool) -> HttpResponse:
         self._require(request, self._can_pause(request))

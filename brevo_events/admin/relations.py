@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.apps import apps
 from django.contrib.admin import AdminSite
+from django.contrib.admin.utils import quote
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.http import HttpRequest
@@ -45,4 +46,4 @@ def _page(model: type[Model], key: str, site: AdminSite) -> str:
     except (ValueError, ValidationError):
         return ""
     where = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-    return reverse(where, args=[key], current_app=site.name)
+    return reverse(where, args=[quote(key)], current_app=site.name)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
@@ -11,6 +12,7 @@ from brevo_events.choices import Status
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.retry import meaning
 
+LATE = timedelta(seconds=10)
 MOST = 50  # requests, the newest ones; resends may have made many
 
 
@@ -52,14 +54,16 @@ def _attempt(attempt: SendAttempt, shows_contact: bool) -> Moment:
 
 def _rest(event: OutboxEvent) -> Iterator[Moment]:
     if event.is_finished:
-        title = f"{event.get_status_display()}: {event.get_reason_display()}" if event.reason else ""
-        yield Moment(event.finished_at, title or str(event.get_status_display()), event.status)
+        status, reason = event.get_status_display(), event.get_reason_display()
+        title = _("%(status)s: %(reason)s") % {"status": status, "reason": reason} if reason else str(status)
+        yield Moment(event.finished_at, title, event.status)
     elif event.status == Status.SENDING:
         yield Moment(None, _("Being sent. If its worker dies, it is due again at the time below."), event.status)
         yield Moment(event.due_at, _("Due again"))
     elif event.parked:
         yield Moment(None, _("Waits for an earlier event of the same contact."), event.status)
     else:
-        yield Moment(event.due_at, _("Next attempt"), event.status)
+        is_late = event.due_at is not None and event.due_at < timezone.now() - LATE
+        yield Moment(event.due_at, _("Due since then") if is_late else _("Next attempt"), event.status)
     if event.expires_at and not event.is_finished:
         yield Moment(event.expires_at, _("Expires"))
