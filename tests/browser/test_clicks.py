@@ -72,7 +72,7 @@ class CancelTests:
         pk = served.event("pending")
         admin.goto(page_of(pk))
 
-        admin.get_by_role("button", name="Cancel the events").click()
+        admin.get_by_role("button", name="Cancel event").click()
         expect(admin.get_by_text("1 event does not go out any more.")).to_be_visible()
         assert served.status(pk) == "pending"
         admin.get_by_role("button", name="Cancel the events").click()
@@ -91,7 +91,7 @@ class EraseTests:
         expect(admin.locator("#brevo-body")).to_contain_text(address)
         others = admin.locator(".brevo-others a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
 
-        admin.get_by_role("button", name="Erase for good").click()
+        admin.get_by_role("button", name="Erase contact").click()
         expect(admin.get_by_text(f"1 contact: {address}")).to_be_visible()
         admin.get_by_role("button", name="Erase for good").click()
 

@@ -67,7 +67,7 @@ class MarkupTests:
         expect(page.get_by_text("Copied.")).to_be_visible()
         assert SCRIPT in page.evaluate("navigator.clipboard.readText()")
 
-    @pytest.mark.parametrize("button", ["Resend", "Erase for good"])
+    @pytest.mark.parametrize("button", ["Resend", "Erase contact"])
     def test_is_text_before_an_action(self, admin, button):
         self._open_event(admin)
 
