@@ -193,11 +193,11 @@ class FilterTests:
 
         assert listed(client, **query) == [EVE, BOB]
         assert listed(client, **query, q=ADA) == [ADA]
-        assert f"{name}, of the newest 100,000" in text_of(client.get(LIST, query))
+        assert f"{name}, of the newest 2" in text_of(client.get(LIST, query))
         assert "of the newest" not in text_of(client.get(LIST))
 
     def test_look_through_the_newest_of_a_status_where_one_is_chosen(self, client, monkeypatch):
-        monkeypatch.setattr("brevo_events.admin.filters.NEWEST", 2)
+        monkeypatch.setattr("brevo_events.admin.filters.NEWEST_OF_STATUS", 2)
         for number, email in enumerate((ADA, BOB, EVE)):
             ended(email, Status.FAILED, response_code=400, finished_at=in_seconds(number - 100))
         for _ in range(5):

@@ -10,12 +10,14 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from brevo_events.admin.charts import number
 from brevo_events.choices import FINISHED, UNFINISHED, Status
 from brevo_events.models import OutboxEvent
 
 MAX_NAMES = 30
 NAMED = 1000  # events, whose names are offered: a DISTINCT over all would read every row
-NEWEST = 100_000  # events that a filter without an index looks through
+NEWEST = 100_000  # events that a filter without an index looks through, as they lie side by side
+NEWEST_OF_STATUS = 10_000  # the same of one status: they lie apart
 STATUS = "status"  # the name of the parameter
 
 
@@ -39,16 +41,16 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class _OfNewest(admin.SimpleListFilter):
-    """Look through the newest 100,000 events only, of a status where one is chosen; what a search found is few."""
+    """Look through the newest events only, of a status where one is chosen; what a search found is few."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:
         wanted = self.wanted(self.value() or "")
         if not wanted:
             return queryset
         is_search = bool(request.GET.get(SEARCH_VAR, "").strip("\0 \t\r\n"))
-        newer = {} if is_search else _newer(request.GET.get(STATUS))
+        newer, count = ({}, 0) if is_search else _newer(request.GET.get(STATUS))
         if newer:
-            self.title = _("%s, of the newest 100,000") % self.title
+            self.title = _("%(filter)s, of the newest %(count)s") % {"filter": self.title, "count": number(count)}
         return queryset.filter(**newer).filter(**wanted)
 
     def wanted(self, value: str) -> dict[str, Any]:
@@ -111,13 +113,13 @@ class EndedFilter(_OfNewest):
         return {"finished_at__gte": timezone.now() - timedelta(days=int(value))} if value in ("1", "7", "30") else {}
 
 
-def _newer(status: str | None) -> dict[str, Any]:
-    """Return what tells the newest events from those that no filter looks through, if there are so many."""
+def _newer(status: str | None) -> tuple[dict[str, Any], int]:
+    """Return what tells the newest events from those that no filter looks through, if there are so many; how many."""
     if status in UNFINISHED:
-        return {}
+        return {}, 0
     if status in FINISHED:
         ended = OutboxEvent.objects.filter(status=status).order_by("-finished_at").values_list("finished_at", flat=True)
-        oldest = ended[NEWEST:].first()
-        return {"finished_at__gte": oldest} if oldest else {}
+        oldest = ended[NEWEST_OF_STATUS:].first()
+        return {"finished_at__gte": oldest} if oldest else {}, NEWEST_OF_STATUS
     newest = OutboxEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    return {"pk__gt": newest - NEWEST} if newest > NEWEST else {}
+    return {"pk__gt": newest - NEWEST} if newest > NEWEST else {}, NEWEST
