@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from django.db import connections, models, router, transaction
 from django.db.models.constants import OnConflict
@@ -45,6 +45,19 @@ class Changed:
         self.pks += other.pks
         for reason, count in other.skipped.items():
             self.skip(reason, count)
+
+
+class Locked(NamedTuple):
+    """Hold the columns of a locked event by which workers know what to do with it."""
+
+    status: str
+    coalesce_key: str | None
+    lease_token: str | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Return whether nothing is left to do."""
+        return self.status not in UNFINISHED
 
 
 class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
@@ -209,11 +222,12 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
             return self
         return self.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
 
-    def lock_by_key(self, pks: Iterable[int]) -> dict[int, OutboxEvent]:
-        """Lock those of some events that nobody else holds, and return them with the columns that steer their way."""
+    def lock_by_key(self, pks: Iterable[int]) -> dict[int, Locked]:
+        """Lock those of some events that nobody else holds, and return what steers their way."""
         # No index holds the token, so that MariaDB reads none but that of the keys: see keys_of_due().
-        steering = self.only("status", "parked", "coalesce_key", "lease_token")
-        return steering.lock_free().in_bulk(list(pks))
+        held = self.filter(pk__in=list(pks)).lock_free()
+        steering = held.values_list("pk", "status", "coalesce_key", "lease_token")
+        return {pk: Locked(status, key, token) for pk, status, key, token in steering}
 
     def keys_of_due(self, count: int) -> list[int] | None:
         """Return what has been due for longest and nobody holds, to be locked by key; None where that is not needed."""
