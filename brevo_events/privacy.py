@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db import connections, models, transaction
@@ -94,22 +96,20 @@ def prunable(*, days: float | None = None, failed_days: float | None = None) -> 
     """
     days = settings.RETENTION_DAYS if days is None else days
     failed_days = settings.FAILED_RETENTION_DAYS if failed_days is None else failed_days
-    # What a user has cancelled is due until a worker has freed the events behind it.
-    ended = outbox().filter(due_at=None)
-    unsent = outbox().filter(status__in=(Status.FAILED, Status.CANCELLED))
-    free = ended.exclude(has_like(unsent, pk__lt=OuterRef("pk")))
-    cancelled_ = Q(status=Status.CANCELLED)
-    superseded = Q(reason=Reason.SUPERSEDED)
-    return [
-        _older_than(failed_days, ended.filter(status=Status.FAILED)),
-        _older_than(min(days, SUPERSEDED_DAYS), ended.filter(cancelled_ & superseded)),
-        _older_than(days, free.filter(cancelled_ & ~superseded)),
-        _older_than(days, free.filter(status=Status.SENT)),
+    cancelled_, superseded = Q(status=Status.CANCELLED), Q(reason=Reason.SUPERSEDED)
+    unsent = [
+        (Q(status=Status.FAILED), failed_days),
+        (cancelled_ & superseded, min(days, SUPERSEDED_DAYS)),
+        (cancelled_ & ~superseded, days),
     ]
+    stays = reduce(or_, (of_kind & ~_is_older_than(kept) for of_kind, kept in unsent))
+    # What a user has cancelled is due until a worker has freed the events behind it.
+    free = outbox().filter(due_at=None).exclude(has_like(outbox().filter(stays), pk__lt=OuterRef("pk")))
+    return [free.filter(of_kind & _is_older_than(kept)) for of_kind, kept in [*unsent, (Q(status=Status.SENT), days)]]
 
 
-def _older_than(days: float, events: OutboxEventQuerySet) -> OutboxEventQuerySet:
-    return events.filter(finished_at__lt=in_seconds(-days * DAY))
+def _is_older_than(days: float) -> Q:
+    return Q(finished_at__lt=in_seconds(-days * DAY))
 
 
 def _delete(events: OutboxEventQuerySet) -> int:

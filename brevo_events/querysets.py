@@ -139,7 +139,7 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         """
         result = Changed()
         events = self.model.objects.on_primary()
-        for pks in in_batches(list(self.values_list("pk", flat=True))):
+        for pks in in_batches(sorted(self.values_list("pk", flat=True))):
             chosen = []
             for pk, status in events.filter(pk__in=pks).values_list("pk", "status"):
                 if status == Status.PENDING:
@@ -176,7 +176,7 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         outdated = has_like(self.model.objects.all(), pk__gt=models.OuterRef("pk"))
         expired = models.Q(reason=Reason.EXPIRED) | models.Q(expires_at__lte=UtcNow())
         events = self.model.objects.on_primary()
-        for pks in in_batches(list(self.values_list("pk", flat=True))):
+        for pks in in_batches(sorted(self.values_list("pk", flat=True))):
             chosen, taken_in = [], []
             found = events.filter(pk__in=pks).annotate(is_outdated=_holds(outdated), is_expired=_holds(expired))
             for pk, status, contact, is_outdated, is_expired in found.values_list(
@@ -204,6 +204,7 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
                     reason="",
                     attempts=0,
                     parked=False,
+                    available_at=UtcNow(),
                     due_at=UtcNow(),
                     expires_at=models.Case(models.When(expired, then=None), default=models.F("expires_at")),
                     finished_at=None,

@@ -531,6 +531,20 @@ class PruneTests:
         assert sum(privacy.prune()) == 2
         assert not OutboxEvent.objects.filter(pk=newer.pk).exists()
 
+    def test_keeps_a_failed_event_too_that_an_older_one_is_outdated_by(self):
+        ended(status=Status.CANCELLED, reason=Reason.OPERATOR, days=20, object_id="cart:1")
+        ended(status=Status.FAILED, days=20, object_id="cart:1")
+
+        assert sum(privacy.prune(failed_days=7)) == 0
+        assert sum(privacy.prune(days=7, failed_days=7)) == 2
+
+    def test_counts_beforehand_what_goes_with_its_older_ones(self):
+        ended(status=Status.CANCELLED, reason=Reason.SUPERSEDED, days=45, object_id="cart:1")
+        ended(status=Status.SENT, days=45, object_id="cart:1")
+
+        assert sum(events.count() for events in privacy.prunable()) == 2
+        assert sum(privacy.prune()) == 2
+
     def test_keeps_nothing_for_a_stale_event_of_something_else(self):
         ended(status=Status.FAILED, days=29, object_id="cart:1")
         ended(days=40, object_id="cart:2")

@@ -7,7 +7,8 @@ from django.utils import translation
 
 from brevo_events import Event, querysets, track
 from brevo_events.choices import Reason, Status
-from brevo_events.delivery import deliver
+from brevo_events.columns import UtcNow, in_seconds
+from brevo_events.delivery import claim, deliver
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.transports import locmem
@@ -74,7 +75,16 @@ class ResendTests:
 
         again = OutboxEvent.objects.get()
         assert [attempt.response_code for attempt in again.send_attempts.all()] == [503]
-        assert (again.body, again.created_at, again.pk) == (event.body, again.available_at, event.pk)
+        assert (again.body, again.created_at, again.pk) == (event.body, event.created_at, event.pk)
+
+    def test_is_not_put_off_by_a_delay_of_long_ago(self):
+        event = kept(Status.CANCELLED, reason=Reason.OPERATOR, available_at=in_seconds(3600))
+
+        everything().resend()
+
+        assert claim(1) == [event]
+        assert claim(1) == []
+        assert OutboxEvent.objects.filter(available_at__lte=UtcNow()).exists()
 
     def test_sends_nothing_itself(self, settings, django_capture_on_commit_callbacks):
         settings.BREVO_EVENTS = {}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.management import call_command
 from django.core.signals import request_started
-from django.db import DatabaseError, InternalError, transaction
+from django.db import DatabaseError, InternalError, connections, transaction
 
 from brevo_events import Event, engines, track, track_many, transports
 from brevo_events.choices import GateReason, Status
@@ -142,7 +143,7 @@ class WorkerTests:
         worker.finish()
 
     def test_a_row_that_somebody_holds_does_not_hold_up_its_end(self, fake_brevo, monkeypatch):
-        monkeypatch.setattr("brevo_events.delivery.pipeline.PATIENCE", 0.3)
+        monkeypatch.setattr("brevo_events.delivery.pipeline.ANSWER_PATIENCE", 0.3)
         fake_brevo.always(Reply(204, delay=0.5))
         event = track("a", "a@example.com")
         pipeline = Pipeline()
@@ -154,6 +155,21 @@ class WorkerTests:
 
         pipeline.close()
         assert took < 3
+
+    def test_an_answer_is_kept_for_longer_than_what_was_not_sent(self, fake_brevo, monkeypatch):
+        monkeypatch.setattr("brevo_events.delivery.pipeline.PATIENCE", 0)
+        fake_brevo.always(Reply(204, delay=0.2))
+        event = track("a", "a@example.com")
+        pipeline = Pipeline()
+        pipeline.step()
+        with ThreadPoolExecutor() as pool, held_elsewhere(event):
+            finished = pool.submit(lambda: (pipeline.finish(), connections.close_all()))
+            time.sleep(1)
+            assert not finished.done()
+        finished.result()
+
+        pipeline.close()
+        assert OutboxEvent.objects.get().status == Status.SENT
 
 
 class PipelineTests:
@@ -291,6 +307,18 @@ class RecordTests:
         record([Attempt(event, Gate.load(), time.monotonic())])
 
         assert "The lease of" in caplog.text
+
+    @pytest.mark.parametrize(("attempts", "keeps_its_place"), [(0, True), (2, False)])
+    def test_gives_what_was_never_tried_its_old_place_in_line(self, attempts, keeps_its_place):
+        track("a", "a@example.com")
+        OutboxEvent.objects.update(attempts=attempts, available_at=in_seconds(-600), due_at=in_seconds(-1))
+        (event,) = claim(1)
+
+        record([Attempt(event, Gate.load(), time.monotonic() + 60)])
+
+        row = OutboxEvent.objects.get()
+        assert (row.due_at == row.available_at) is keeps_its_place
+        assert claim(1) == [row]
 
 
 class TransportTests:

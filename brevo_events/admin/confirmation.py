@@ -51,6 +51,7 @@ class Confirmation:
         self._check(request, action)
         # Together, so that nothing is changed of which the admin's log does not tell.
         with transaction.atomic(using=outbox().db):
+            outbox().begin_writing()
             changed = action.change(pks, **_chosen(action, request))
             self._log(request, action, changed.pks)
         # Robust: what was done is done, whatever the engine says.

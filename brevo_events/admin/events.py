@@ -172,7 +172,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             '<span class="brevo-status brevo-status-{}">{}</span>{}',
             event.status,
             event.get_status_display(),
-            f" {event.get_reason_display()}" if event.reason else "",
+            f" {event.get_reason_display()}" if event.reason and event.is_finished else "",
         )
 
     @admin.display(description=_("next attempt"))

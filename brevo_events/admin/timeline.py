@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from brevo_events.choices import Status
+from brevo_events.choices import Reason, Status
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.retry import meaning
 
@@ -57,6 +57,10 @@ def _rest(event: OutboxEvent) -> Iterator[Moment]:
         status, reason = event.get_status_display(), event.get_reason_display()
         title = _("%(status)s: %(reason)s") % {"status": status, "reason": reason} if reason else str(status)
         yield Moment(event.finished_at, title, event.status)
+    elif event.status == Status.SENDING and event.reason == Reason.SUPERSEDED:
+        yield Moment(
+            None, _("Being sent. If that fails, it is not tried again, since a newer event is there."), event.status
+        )
     elif event.status == Status.SENDING:
         yield Moment(None, _("Being sent. If its worker dies, it is due again at the time below."), event.status)
         yield Moment(event.due_at, _("Due again"))

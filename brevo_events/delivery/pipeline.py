@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 TICK = 0.2  # seconds between two looks at the deadlines of what is in flight
 AHEAD = 20  # times CONCURRENCY, at most, that are claimed ahead of the threads
 PATIENCE = 2.0  # seconds after the last answer in which rows that somebody else has locked are tried again
+ANSWER_PATIENCE = 10.0  # seconds for those with an answer: unrecorded, the event would be sent twice
 FRESH = 5.0  # seconds after the question for consent; later, a request does not begin, and it is asked again
 QUICK, SLOW = 0.25, 1.0  # seconds in which half of what was claimed is sent
 
@@ -91,7 +92,10 @@ class Pipeline:
     @property
     def is_stuck(self) -> bool:
         """Return whether for a while all that was left is locked by somebody else: the leases see to it."""
-        return not self._senders and bool(self._unrecorded) and time.monotonic() - self._answered_at > PATIENCE
+        if self._senders or not self._unrecorded:
+            return False
+        patience = ANSWER_PATIENCE if any(attempt.answer for attempt in self._unrecorded) else PATIENCE
+        return time.monotonic() - self._answered_at > patience
 
     @property
     def is_exhausted(self) -> bool:

@@ -99,7 +99,8 @@ def _write(changes: dict[Attempt, Change]) -> None:
 
 def _due(seconds: int) -> Combinable:
     if not seconds:
-        return F("available_at")  # what is given back takes its old place
+        # What is given back takes its old place, unless it had another one since, after a retry.
+        return Case(When(attempts=0, then=F("available_at")), default=UtcNow())
     # What expires meanwhile ends then, or what waits behind it would wait for nothing.
     due = in_seconds(seconds)
     return Case(When(expires_at__lt=due, then=F("expires_at")), default=due)
