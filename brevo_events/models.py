@@ -197,6 +197,11 @@ class Gate(models.Model):
         return cls._default_manager.using(using).annotate(read_at=UtcNow()).filter(pk=1).first() or cls(pk=1)
 
     @property
+    def is_open(self) -> bool:
+        """Return whether neither a fault nor a pause holds anything back."""
+        return not (self.is_closed or self.is_paused)
+
+    @property
     def is_closed(self) -> bool:
         """Return whether only a probe may go out."""
         return self.closed_until is not None

@@ -308,17 +308,33 @@ class RecordTests:
 
         assert "The lease of" in caplog.text
 
-    @pytest.mark.parametrize(("attempts", "keeps_its_place"), [(0, True), (2, False)])
-    def test_gives_what_was_never_tried_its_old_place_in_line(self, attempts, keeps_its_place):
+    def test_gives_back_to_the_old_place_in_line(self):
         track("a", "a@example.com")
-        OutboxEvent.objects.update(attempts=attempts, available_at=in_seconds(-600), due_at=in_seconds(-1))
+        OutboxEvent.objects.update(available_at=in_seconds(-600), due_at=in_seconds(-5))
+        was_due_at = OutboxEvent.objects.get().due_at
         (event,) = claim(1)
 
         record([Attempt(event, Gate.load(), time.monotonic() + 60)])
 
         row = OutboxEvent.objects.get()
-        assert (row.due_at == row.available_at) is keeps_its_place
+        assert row.due_at == was_due_at
         assert claim(1) == [row]
+
+
+class ClosingTests:
+    @pytest.mark.parametrize("hold_back", [lambda gate: gate.close("throttled", 429), lambda gate: gate.pause()])
+    def test_between_the_look_and_the_claim_lets_nothing_out(self, fake_brevo, monkeypatch, hold_back):
+        event = track("a", "a@example.com")
+
+        def claim_late(room):
+            hold_back(Gate.load())
+            return claim(room)
+
+        monkeypatch.setattr("brevo_events.delivery.pipeline.claim", claim_late)
+        assert deliver(limit=5) == {}
+
+        assert fake_brevo.requests == []
+        assert OutboxEvent.objects.due().get() == event
 
 
 class TransportTests:

@@ -42,7 +42,7 @@ def claim(limit: int) -> list[OutboxEvent]:
             window = _lock_window(size, keys)
             is_changed, ended = end_stale(window)
             if not is_changed:
-                leased = _lease([row.pk for row in window if row.pk == row.head][:limit])
+                leased = _lease([row for row in window if row.pk == row.head][:limit])
                 blocked = {row.pk: row.head for row in window if row.pk != row.head}
                 _park(blocked)
         announce_cancelled(ended)
@@ -81,8 +81,8 @@ def _lock_window(size: int, keys: list[int] | None) -> list[Due]:
     found = window.lock_free().values_list(*columns)
     # What is locked by key may have been claimed meanwhile, and comes in the order of the keys.
     return [
-        Due(pk, status, reason, key, bool(is_expired), _head(pk, pending, sending))
-        for _, pk, status, reason, key, is_expired, pending, sending, _ in sorted(row for row in found if row[-1])
+        Due(pk, due_at, status, reason, key, bool(is_expired), _head(pk, pending, sending))
+        for due_at, pk, status, reason, key, is_expired, pending, sending, _ in sorted(row for row in found if row[-1])
     ]
 
 
@@ -92,14 +92,17 @@ def _head(pk: int, pending: int | None, sending: int | None) -> int:
     return sending if first == pk and sending is not None else first
 
 
-def _lease(pks: list[int]) -> list[OutboxEvent]:
-    if not pks:
+def _lease(rows: list[Due]) -> list[OutboxEvent]:
+    if not rows:
         return []
-    outbox().filter(pk__in=pks).update(
+    were_due = {row.pk: row.due_at for row in rows}
+    outbox().filter(pk__in=were_due).update(
         status=Status.SENDING, lease_token=uuid.uuid4().hex, parked=False, due_at=in_seconds(lease_seconds())
     )
-    leased = outbox().annotate(claimed_at=UtcNow()).in_bulk(pks)
-    return [leased[pk] for pk in pks]
+    leased = outbox().annotate(claimed_at=UtcNow()).in_bulk(were_due)
+    for pk, event in leased.items():
+        event.was_due_at = were_due[pk]  # type: ignore[attr-defined]
+    return [leased[pk] for pk in were_due]
 
 
 def _park(blocked: dict[int, int]) -> None:

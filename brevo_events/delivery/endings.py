@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, Value, When
@@ -23,6 +24,7 @@ class Due:
     """Hold what a worker sees of an event that is due; ``head`` is the event of its contact whose turn it is."""
 
     pk: int
+    due_at: datetime
     status: str
     reason: str
     coalesce_key: str | None

@@ -124,7 +124,7 @@ class Pipeline:
         if self.is_empty and not outbox().due().exists():
             return
         gate = Gate.load()
-        if gate.is_closed or gate.is_paused:
+        if not gate.is_open:
             self._unrecorded += self._senders.recall()
             room = int(not self._senders and self._left != 0 and self._may_probe(gate))
         else:
@@ -150,6 +150,10 @@ class Pipeline:
         self._has_filled = len(attempts) == room
         if self._left is not None:
             self._left -= len(attempts)
+        if attempts and not gate.is_closed and not Gate.load().is_open:
+            # Closed since it was looked at: these may be what another worker has just given back.
+            self._unrecorded += attempts
+            return []
         return attempts
 
     def _start(self, attempts: list[Attempt], asks_consent: bool) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Case, F, When
-from django.db.models.expressions import Combinable
 from django.dispatch import Signal
 
 from brevo_events import signals
@@ -84,7 +83,7 @@ def _write(changes: dict[Attempt, Change]) -> None:
     for attempt, change in changes.items():
         alike[change].append(attempt.event.pk)
     for change, pks in alike.items():
-        when: dict[str, Any] = {"due_at": _due(change.seconds)}
+        when: dict[str, Any] = {"due_at": change.due_at or _due(change.seconds)}
         if change.is_final:
             when = {"due_at": None, "finished_at": UtcNow()}
         outbox().filter(pk__in=pks).update(
@@ -97,10 +96,7 @@ def _write(changes: dict[Attempt, Change]) -> None:
         )
 
 
-def _due(seconds: int) -> Combinable:
-    if not seconds:
-        # What is given back takes its old place, unless it had another one since, after a retry.
-        return Case(When(attempts=0, then=F("available_at")), default=UtcNow())
+def _due(seconds: int) -> Case:
     # What expires meanwhile ends then, or what waits behind it would wait for nothing.
     due = in_seconds(seconds)
     return Case(When(expires_at__lt=due, then=F("expires_at")), default=due)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from brevo_events.choices import GateReason, Reason, Status
 from brevo_events.conf import settings
@@ -54,6 +55,7 @@ class Change:
     response_code: int | None = None
     counted: int = 0
     seconds: int = 0  # until it is due again
+    due_at: datetime | None = None  # of what is given back: its old place in the line
 
     @property
     def is_final(self) -> bool:
@@ -104,12 +106,13 @@ def _change(attempt: Attempt, decision: Decision, is_counting: bool) -> Change:
             return Change(Status.FAILED, Reason.REJECTED, code, counted=1)
         case Outcome.GAVE_UP if is_counting:
             return Change(Status.FAILED, Reason.GAVE_UP, code, counted=1)
+    if decision.outcome == Outcome.HELD and not (attempt.is_postponed or (attempt.is_probe and attempt.answer)):
+        # The gate holds it back, and whoever opens it wants it at once; or it has not begun.
+        return Change(Status.PENDING, "", code, due_at=attempt.event.was_due_at)  # type: ignore[attr-defined]
     counted = int(decision.outcome != Outcome.HELD and is_counting)
     return Change(Status.PENDING, "", code, counted, round(_seconds_until_due(attempt, decision)))
 
 
 def _seconds_until_due(attempt: Attempt, decision: Decision) -> float:
-    if decision.outcome == Outcome.HELD and not (attempt.is_postponed or (attempt.is_probe and attempt.answer)):
-        return 0  # the gate holds it back, and whoever opens it wants it at once
     wait = backoff(attempt.event.attempts + 1, settings.RETRY_BACKOFF)
     return max(wait, decision.delay or 0) if decision.outcome == Outcome.RETRY else wait
