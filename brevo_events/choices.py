@@ -4,6 +4,13 @@ from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
 
+class Call(TextChoices):
+    """Say which call to Brevo an event of the outbox is; the value is the last part of its address."""
+
+    TRACK_EVENT = "trackEvent", "trackEvent"
+    IDENTIFY = "identify", "identify"
+
+
 class Status(TextChoices):
     """Say where an event of the outbox is on its way."""
 
@@ -15,14 +22,15 @@ class Status(TextChoices):
 
 
 class Reason(TextChoices):
-    """Say why an event ended as failed or cancelled."""
+    """Why an event ended as failed or cancelled."""
 
     REJECTED = "rejected", _("Rejected by Brevo")
     GAVE_UP = "gave_up", _("Gave up after too many attempts")
     SUPERSEDED = "superseded", _("Superseded by a newer event")
     EXPIRED = "expired", _("Expired before it could be sent")
-    NO_CONSENT = "no_consent", _("No consent of the contact")
+    NO_CONSENT = "no_consent", _("No consent from the contact")
     OPERATOR = "operator", _("Cancelled by an operator")
+    APPLICATION = "app", _("Cancelled by the application")
     ERASED = "erased", _("Erased with its contact")
 
 
@@ -32,6 +40,21 @@ class GateReason(TextChoices):
     ACCOUNT = "account", _("Wrong key or URL")
     THROTTLED = "throttled", _("Too many requests")
     OUTAGE = "outage", _("Brevo does not answer")
+
+
+class InterruptionKind(TextChoices):
+    """How delivery was interrupted."""
+
+    HOLD = "hold", _("On hold")
+    PAUSE = "pause", _("Paused")
+
+
+class InterruptionEnd(TextChoices):
+    """What ended an interruption."""
+
+    ANSWER = "answer", _("Brevo answered again")
+    OPERATOR = "operator", _("Resumed")
+    TIME = "time", _("Ended by itself")
 
 
 UNFINISHED = (Status.PENDING, Status.SENDING)

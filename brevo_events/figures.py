@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from django.core.cache import cache
-from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from brevo_events.choices import Status
+from brevo_events.clock import in_seconds
+from brevo_events.failures import FailureGroup, failure_groups
 from brevo_events.hours import HOUR, Ended, count_hours
 from brevo_events.models import OutboxEvent, SendAttempt
-from brevo_events.querysets import OutboxEventQuerySet
-from brevo_events.retry import brevo_error, meaning
+from brevo_events.names import Names, names, percentile
 
-CACHED_FOR = 60  # seconds
+CACHED_FOR = 10  # seconds
 HOURS, DAYS = 24, 30
 WAITING_LIMIT = 5000
-WAITING_SAMPLE = 250
 NEWEST_REQUESTS = 1000
-NEWEST_FAILED = 300
-WORST = 10
-MAX_MESSAGE_LENGTH = 200
-
-Captured = list[tuple[datetime, int]]  # when, and how many
-
-_ADDRESS = re.compile(r"[^\s\"'<>(),;:]+@[^\s\"'<>(),;:]+")
+NEWEST_ENDED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Hold what ended in an hour or on a day, and what was captured in it and still waits."""
+    """How many events ended in an hour or on a day, up to ``end``, and how many captured in it are still waiting."""
 
     start: datetime
+    end: datetime
     sent: int
     failed: int
     waiting: int
@@ -46,10 +38,10 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class Requests:
     """
-    Hold how Brevo answered the newest requests, at most 1,000.
+    How Brevo answered the newest requests, at most 1,000.
 
-    ``codes`` has a number for each response code and, where no answer came,
-    for each kind of failure. The times, in milliseconds, are of answers only.
+    ``codes`` has a count for each response code and, if no answer came, for
+    each kind of failure. The times, in milliseconds, are of answers only.
     """
 
     count: int
@@ -60,29 +52,12 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Hold how many of the newest failed events, at most 300 of the last month, failed alike; without addresses."""
-
-    name: str
-    response_code: int | None
-    error: str
-    message: str
-    count: int
-
-    @property
-    def meaning(self) -> str:
-        """Return what the answer means, for those who may not see Brevo's message."""
-        return str(meaning(self.response_code, "" if self.response_code else self.error))
-
-
-@dataclass(frozen=True, slots=True)
 class Figures:
     """
-    Hold what the overview shows.
+    What the overview shows of the past: charts, failures, and how the events of each name fare.
 
-    ``waiting`` counts up to 5,000; where more than 250 wait, the spans get
-    their share of it by a sample, a score of events more or less.
-    ``is_complete`` is False while older days are still to be counted.
+    ``waiting`` counts up to 5,000, those that are due first. ``is_complete``
+    is False while older days are still to be counted.
     """
 
     counted_at: datetime
@@ -90,13 +65,12 @@ class Figures:
     days: list[Span]
     is_complete: bool
     waiting: int
-    last_sent_at: datetime | None
-    requests: Requests
-    failures: list[Failure]
+    failures: list[FailureGroup]
+    names: Names
 
 
 def figures() -> Figures:
-    """Return the figures for the current time zone, at most a minute old."""
+    """Return the figures for the current time zone, a few seconds old at most."""
     key = f"brevo_events.figures.{timezone.get_current_timezone_name()}".replace(" ", "_")
     found: Figures | None = cache.get(key)
     if found is None:
@@ -111,17 +85,41 @@ def collect() -> Figures:
     now = timezone.localtime()
     hours = _hours(now)
     ended = count_hours(hours)
-    waiting, captured = _waiting()
-    sent = _events().filter(status=Status.SENT, finished_at__isnull=False).order_by("-finished_at")
+    waiting = _waiting()
+    captured = [moment for moment, _name in waiting]
     return Figures(
         counted_at=now,
         hours=_by_hour(hours[-HOURS:], ended, captured),
         days=_by_day(hours, ended, captured),
         is_complete=len(ended) == len(hours),
-        waiting=waiting,
-        last_sent_at=sent.values_list("finished_at", flat=True).first(),
-        requests=_requests(),
-        failures=_failures(since=hours[0]),
+        waiting=len(waiting),
+        failures=failure_groups(since=hours[0]),
+        names=names(waiting={name for _moment, name in waiting}),
+    )
+
+
+def newest_requests() -> Requests:
+    """Return how Brevo answered the newest requests."""
+    columns = ("response_code", "error", "duration_ms", "started_at")
+    newest = list(SendAttempt.objects.order_by("-pk").values_list(*columns)[:NEWEST_REQUESTS])
+    times = sorted(duration for code, _, duration, _ in newest if code is not None)
+    codes = Counter((code, "" if code is not None else error) for code, error, _, _ in newest)
+    return Requests(
+        count=len(newest),
+        since=newest[-1][-1] if newest else None,
+        codes=[(code, error, count) for (code, error), count in codes.most_common()],
+        median=percentile(times, 50),
+        percentile_95=percentile(times, 95),
+    )
+
+
+def ended_by_name(seconds: float) -> Counter[tuple[str, str]]:
+    """Return how many events ended lately, by status (sent or failed) and name; at most the newest 10,000 of each."""
+    lately = OutboxEvent.objects.filter(finished_at__gte=in_seconds(-seconds)).order_by("-finished_at")
+    return Counter(
+        (str(status), name)
+        for status in (Status.SENT, Status.FAILED)
+        for name in lately.filter(status=status).values_list("name", flat=True)[:NEWEST_ENDED]
     )
 
 
@@ -136,81 +134,31 @@ def _hours(now: datetime) -> list[datetime]:
     return hours[::-1]
 
 
-def _by_hour(hours: Sequence[datetime], ended: dict[datetime, Ended], captured: Captured) -> list[Span]:
-    waiting = Counter[int]()
-    for moment, count in captured:
-        waiting[(moment - hours[0]) // HOUR] += count
-    return [Span(hour, *ended.get(hour, Ended()), waiting[number]) for number, hour in enumerate(hours)]
+def _by_hour(hours: Sequence[datetime], ended: dict[datetime, Ended], captured: Sequence[datetime]) -> list[Span]:
+    waiting = Counter((moment - hours[0]) // HOUR for moment in captured)
+    return [Span(hour, hour + HOUR, *ended.get(hour, Ended()), waiting[number]) for number, hour in enumerate(hours)]
 
 
-def _by_day(hours: Sequence[datetime], ended: dict[datetime, Ended], captured: Captured) -> list[Span]:
+def _by_day(hours: Sequence[datetime], ended: dict[datetime, Ended], captured: Sequence[datetime]) -> list[Span]:
     firsts: dict[date, datetime] = {}
-    sent, failed, waiting = Counter[date](), Counter[date](), Counter[date]()
-    for moment, count in captured:
-        waiting[timezone.localtime(moment).date()] += count
+    sent, failed = Counter[date](), Counter[date]()
+    waiting = Counter(timezone.localtime(moment).date() for moment in captured)
     for hour in hours:
         day = timezone.localtime(hour).date()
         firsts.setdefault(day, hour)
         counts = ended.get(hour, Ended())
         sent[day] += counts.sent
         failed[day] += counts.failed
-    return [Span(first, sent[day], failed[day], waiting[day]) for day, first in firsts.items()]
+    tomorrow = datetime.combine(max(firsts) + timedelta(days=1), time.min)
+    ends = [*list(firsts.values())[1:], timezone.make_aware(tomorrow)]
+    return [
+        Span(first, end, sent[day], failed[day], waiting[day])
+        for (day, first), end in zip(firsts.items(), ends, strict=True)
+    ]
 
 
-def _waiting() -> tuple[int, Captured]:
-    """Return how many events wait and when they were captured; beyond 250, some of them stand for all."""
-    # What a user has ended is due until a worker has settled it, which may be long where delivery is paused.
-    pks = sorted(
-        _events().due_sometime().unfinished().order_by("due_at", "pk").values_list("pk", flat=True)[:WAITING_LIMIT]
-    )
-    step = math.ceil(len(pks) / WAITING_SAMPLE) or 1
-    sample = _events().filter(pk__in=pks[::step]).order_by("pk").values_list("created_at", flat=True)
-    weights = [min(step, len(pks) - start) for start in range(0, len(pks), step)]
-    return len(pks), list(zip(sample, weights, strict=False))
-
-
-def _requests() -> Requests:
-    columns = ("response_code", "error", "duration_ms", "started_at")
-    newest = list(_attempts().order_by("-pk").values_list(*columns)[:NEWEST_REQUESTS])
-    times = sorted(duration for code, _, duration, _ in newest if code is not None)
-    codes = Counter((code, "" if code is not None else error) for code, error, _, _ in newest)
-    return Requests(
-        count=len(newest),
-        since=newest[-1][-1] if newest else None,
-        codes=[(code, error, count) for (code, error), count in codes.most_common()],
-        median=_percentile(times, 50),
-        percentile_95=_percentile(times, 95),
-    )
-
-
-def _percentile(ascending: Sequence[int], percent: int) -> int | None:
-    """Return the lowest value that so many percent of the values do not exceed."""
-    return ascending[math.ceil(len(ascending) * percent / 100) - 1] if ascending else None
-
-
-def _failures(since: datetime) -> list[Failure]:
-    failed = _events().filter(status=Status.FAILED, finished_at__gte=since).order_by("-finished_at")
-    events = list(failed.values_list("pk", "name", "response_code")[:NEWEST_FAILED])
-    of_these = _attempts().filter(event__in=[pk for pk, _, _ in events])
-    last = of_these.order_by().values("event").annotate(last=Max("pk")).values_list("last", flat=True)
-    rows = _attempts().filter(pk__in=list(last)).values_list("event", "error", "answer")
-    answers = {event: (_without_addresses(error), _message(answer)) for event, error, answer in rows}
-    alike = Counter((name, code, *answers.get(pk, ("", ""))) for pk, name, code in events)
-    return [Failure(*what, count) for what, count in alike.most_common(WORST)]
-
-
-def _message(answer: str) -> str:
-    """Return Brevo's message, without the addresses in it: they would tell alike failures apart, and whom they met."""
-    return _without_addresses(" ".join(brevo_error(answer)[1].split()))[:MAX_MESSAGE_LENGTH]
-
-
-def _without_addresses(text: str) -> str:
-    return _ADDRESS.sub("…@…", text)
-
-
-def _events() -> OutboxEventQuerySet:
-    return OutboxEvent.objects.on_primary()
-
-
-def _attempts() -> QuerySet[SendAttempt]:
-    return SendAttempt._default_manager.using(_events().db)
+def _waiting() -> list[tuple[datetime, str]]:
+    """Return when the events that are due first were captured, and their names."""
+    # What a user has ended is due until a worker has settled it, which may be long while delivery is paused.
+    first = OutboxEvent.objects.due_sometime().unfinished().order_by("due_at", "pk")
+    return list(first.values_list("created_at", "name")[:WAITING_LIMIT])

@@ -12,18 +12,17 @@ from django.utils import timezone
 
 from brevo_events.choices import Status
 from brevo_events.models import HourlyCount, OutboxEvent
-from brevo_events.querysets import OutboxEventQuerySet
 
 HOUR = timedelta(hours=1)
-SETTLED = timedelta(minutes=10)  # after an hour, nothing ends in it any more, whatever the clocks of the hosts say
+SETTLED = timedelta(minutes=10)  # after an hour, nothing can end in it any more, even if clocks of hosts differ
 PATIENCE = 2.0  # seconds for which a reader may be kept waiting
 AT_ONCE = 24  # hours in a statement
-KEPT = timedelta(days=3)  # longer than anybody asks for: the same month begins earlier elsewhere
-LATEST = 100  # events that are asked whether they fit what was counted
+KEPT = timedelta(days=3)  # longer than the month that is shown: it begins earlier in other time zones
+LATEST = 100  # events that are compared with what was counted
 
 
 class Ended(NamedTuple):
-    """Hold how many events ended as sent and as failed."""
+    """How many events ended as sent and as failed."""
 
     sent: int = 0
     failed: int = 0
@@ -33,12 +32,12 @@ def count_hours(hours: Sequence[datetime]) -> dict[datetime, Ended]:
     """
     Return how many events ended in each hour, given by its beginning, oldest first and without gaps.
 
-    Hours that nobody has counted yet are counted now, newest first; those that
-    this would take too long for are left out, and it goes on with the next call.
-    An event that failed and was sent later counts in both hours, one that was
+    Hours that have not been counted yet are counted now, newest first; if that
+    takes too long, the rest is left out, and the next call goes on with it. An
+    event that failed and was sent later counts in both hours, one that was
     pruned since still counts.
     """
-    latest = list(_events().order_by("-pk").values_list("pk", "finished_at")[:LATEST])
+    latest = list(OutboxEvent.objects.order_by("-pk").values_list("pk", "finished_at")[:LATEST])
     known = _known(hours, latest)
     counted: dict[datetime, Ended] = {}
     give_up_at = time.monotonic() + PATIENCE
@@ -52,12 +51,12 @@ def count_hours(hours: Sequence[datetime]) -> dict[datetime, Ended]:
 
 def _known(hours: Sequence[datetime], latest: list[tuple[int, datetime | None]]) -> dict[datetime, Ended]:
     wanted = set(hours)
-    known = {row.hour: row for row in _kept().filter(hour__gte=hours[0]) if row.hour in wanted}
+    known = {row.hour: row for row in HourlyCount.objects.filter(hour__gte=hours[0]) if row.hour in wanted}
     for pk, finished_at in latest:
         row = known.get(hours[0] + (finished_at - hours[0]) // HOUR * HOUR) if finished_at else None
         if row and pk > row.newest:
             # It ended before it was captured: it was imported or restored, and others with it.
-            _kept().all().delete()
+            HourlyCount.objects.all().delete()
             return {}
     return {hour: Ended(row.sent, row.failed) for hour, row in known.items()}
 
@@ -74,8 +73,9 @@ def _count(hours: list[datetime]) -> dict[datetime, Ended]:
 
 def _range(hour: datetime, number: int) -> QuerySet[OutboxEvent, Any]:
     return (
-        _events()
-        .filter(status__in=(Status.SENT, Status.FAILED), finished_at__gte=hour, finished_at__lt=hour + HOUR)
+        OutboxEvent.objects.filter(
+            status__in=(Status.SENT, Status.FAILED), finished_at__gte=hour, finished_at__lt=hour + HOUR
+        )
         .order_by()
         .values("status")
         .annotate(number=Value(number), count=Count("pk"))
@@ -91,17 +91,9 @@ def _keep(counted: dict[datetime, Ended], newest: int, *, oldest: datetime) -> N
         if hour < over
     ]
     if rows:
-        # Somebody else may have counted them at the same time, to the same end.
-        _kept().bulk_create(rows, ignore_conflicts=True)
-        _kept().filter(hour__lt=oldest - KEPT).delete()
-
-
-def _events() -> OutboxEventQuerySet:
-    return OutboxEvent.objects.on_primary()
-
-
-def _kept() -> QuerySet[HourlyCount]:
-    return HourlyCount._default_manager.using(_events().db)
+        # Another process may have counted them at the same time, with the same result.
+        HourlyCount.objects.bulk_create(rows, ignore_conflicts=True)
+        HourlyCount.objects.filter(hour__lt=oldest - KEPT).delete()
 
 
 def _in_batches(hours: list[datetime]) -> Iterator[list[datetime]]:

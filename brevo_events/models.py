@@ -1,25 +1,33 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Self, cast
 
-from django.db import models, router
+from django.db import models, router, transaction
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
-from brevo_events.choices import UNFINISHED, GateReason, Reason, Status
-from brevo_events.columns import ExactCharField, ExactTextField, UtcNow, in_seconds
+from brevo_events.addresses import MAX_EMAIL_LENGTH
+from brevo_events.answers import FINGERPRINT, brevo_error
+from brevo_events.choices import UNFINISHED, Call, GateReason, InterruptionEnd, InterruptionKind, Reason, Status
+from brevo_events.clock import UtcNow, in_seconds
 from brevo_events.conf import settings
-from brevo_events.events import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_OBJECT_ID_LENGTH, Event, hash_of
-from brevo_events.indexes import FinishedIndex
-from brevo_events.querysets import OutboxEventQuerySet
-from brevo_events.retry import brevo_error
+from brevo_events.events import MAX_NAME_LENGTH, MAX_OBJECT_ID_LENGTH, Event, Identification, key_hash
+from brevo_events.fields import ExactCharField, ExactTextField, FinishedIndex, SparseIndex
+from brevo_events.journal import MAX_NAME_OF_OPERATOR, MAX_PAUSE_REASON, Heartbeat, Interruption
+from brevo_events.querysets import OutboxEventQuerySet, PrimaryManager
 
-__all__ = ["Gate", "GateReason", "OutboxEvent", "Reason", "SendAttempt", "Status"]
+__all__ = ["Gate", "GateReason", "Heartbeat", "Interruption", "OutboxEvent", "Reason", "SendAttempt", "Status"]
+
+OutboxEventManager = PrimaryManager.from_queryset(OutboxEventQuerySet)
 
 MAX_ERROR_LENGTH = 100
 MAX_SOURCE_LENGTH = 150
+MAX_REFERENCE_LENGTH = 100
+UNFINISHED_LIMIT = 10_000  # events that are counted at the end of an interruption
 
 
 class OutboxEvent(models.Model):
@@ -31,16 +39,23 @@ class OutboxEvent(models.Model):
     event that waits for an earlier one of its contact and has been moved out of
     the workers' way; ``lease_token`` is set while somebody is sending it. What
     a user has ended stays due until a worker has freed the events behind it.
+    ``failure`` is the fingerprint of the last answer, unless Brevo accepted the
+    event or the event was cancelled, and ``failed_at`` when that answer came.
+    ``reference`` is what people know the event by, to search for it: ``data["id"]``,
+    which is the order's number in ``order_completed``.
     ``source`` names the row whose change caused the event, as in
-    ``shop.cartline:12``, where a receiver knew it.
+    ``shop.cartline:12``, where a receiver knew it. ``call`` says which call to
+    Brevo it is: one of ``identify`` has that name, and no object.
     """
 
     name = ExactCharField(_("event"), max_length=MAX_NAME_LENGTH)
     email = ExactCharField(_("contact"), max_length=MAX_EMAIL_LENGTH)
     contact = models.CharField(max_length=64, editable=False)
     object_id = ExactCharField(_("object"), max_length=MAX_OBJECT_ID_LENGTH, null=True, blank=True)
+    reference = ExactCharField(_("reference"), max_length=MAX_REFERENCE_LENGTH, null=True, blank=True)
     body = ExactTextField(_("body"))
     source = ExactCharField(max_length=MAX_SOURCE_LENGTH, blank=True, editable=False)
+    call = models.CharField(max_length=10, choices=Call, default=Call.TRACK_EVENT, editable=False)
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
     reason = models.CharField(_("reason"), max_length=10, choices=Reason, blank=True)
     response_code = models.PositiveSmallIntegerField(_("response code"), null=True, blank=True)
@@ -54,8 +69,10 @@ class OutboxEvent(models.Model):
     idempotency_key = models.CharField(max_length=64, null=True, blank=True, unique=True, editable=False)
     parked = models.BooleanField(default=False, editable=False)
     lease_token = models.CharField(max_length=32, null=True, blank=True, editable=False)
+    failure = models.CharField(_("failure"), max_length=FINGERPRINT, null=True, blank=True, editable=False)
+    failed_at = models.DateTimeField(_("failed"), null=True, blank=True, editable=False)
 
-    objects = OutboxEventQuerySet.as_manager()
+    objects = OutboxEventManager()
 
     class Meta:
         verbose_name = _("event")
@@ -66,13 +83,20 @@ class OutboxEvent(models.Model):
             ("cancel_outboxevent", "Can cancel events"),
             ("erase_contact", "Can erase contacts"),
             ("view_contact_data", "Can view addresses and what was sent"),
+            ("export_outboxevent", "Can export events"),
         ]
         indexes = [
             models.Index(fields=["due_at", "id"], name="brevo_events_due"),
             models.Index(fields=["contact", "status", "id"], name="brevo_events_contact"),
             models.Index(fields=["coalesce_key", "status", "id"], name="brevo_events_coalesce"),
             models.Index(fields=["object_id", "contact", "id"], name="brevo_events_object"),
-            FinishedIndex(fields=["status", "finished_at"], name="brevo_events_status"),
+            # With what lists are filtered by: MariaDB reads the rows of thousands of events one by one, from all over.
+            FinishedIndex(
+                fields=["status", "finished_at", "id", "reason", "response_code", "name"], name="brevo_events_status"
+            ),
+            models.Index(fields=["created_at", "id"], name="brevo_events_captured"),
+            SparseIndex(fields=["reference", "id"], name="brevo_events_reference"),
+            SparseIndex(fields=["failure", "failed_at", "id", "contact"], name="brevo_events_failure"),
         ]
 
     def __str__(self) -> str:
@@ -84,21 +108,23 @@ class OutboxEvent(models.Model):
         row = cls(
             name=event.name,
             email=event.email,
-            contact=event.contact,
+            contact=event.contact_hash,
             object_id=event.object_id,
+            reference=_reference(event),
             body=event.json(),
             source=source,
+            call=event.call,
         )
         if event.coalesce:
             row.coalesce_key = event.coalesce_key
         if event.idempotency_key is not None:
-            row.idempotency_key = hash_of(event.idempotency_key)
-        if event.delay:
-            row.available_at = row.due_at = in_seconds(event.delay)
-        expires = settings.expires_after(event.name) if event.expires is None else event.expires
+            row.idempotency_key = key_hash(event.idempotency_key)
+        delay = cast("float", event.delay or 0)  # an Event keeps both in seconds
+        if delay:
+            row.available_at = row.due_at = in_seconds(delay)
+        expires = settings.expires_after(event.name) if event.expires is None else cast("float", event.expires)
         if expires is not None:
             # The setting may be shorter than a delay: then it counts from its end, or the event could never go out.
-            delay = event.delay or 0
             row.expires_at = in_seconds(expires if expires > delay else expires + delay)
         return row
 
@@ -110,6 +136,8 @@ class OutboxEvent(models.Model):
 
     def as_event(self) -> Event:
         """Return what was captured, without the options that steer its way."""
+        if self.call == Call.IDENTIFY:
+            return Identification(self.email, self.properties or {})
         return Event(self.name, self.email, object_id=self.object_id, data=self.data, properties=self.properties)
 
     @property
@@ -129,13 +157,16 @@ class OutboxEvent(models.Model):
 
     @property
     def properties(self) -> dict[str, Any] | None:
-        """Return the ``properties`` that the event was captured with."""
-        return json.loads(self.body).get("properties")  # type: ignore[no-any-return]
+        """Return the ``properties`` that the event was captured with; of ``identify``, the attributes."""
+        name = "attributes" if self.call == Call.IDENTIFY else "properties"
+        return json.loads(self.body).get(name)  # type: ignore[no-any-return]
 
 
-def outbox() -> OutboxEventQuerySet:
-    """Return all events, on the database that they are written to."""
-    return OutboxEvent.objects.on_primary()
+def _reference(event: Event) -> str | None:
+    value = (event.data or {}).get("id")
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return None
+    return str(value).strip()[:MAX_REFERENCE_LENGTH] or None
 
 
 class SendAttempt(models.Model):
@@ -147,6 +178,8 @@ class SendAttempt(models.Model):
     response_code = models.PositiveSmallIntegerField(_("response code"), null=True, blank=True)
     error = ExactCharField(_("error"), max_length=MAX_ERROR_LENGTH, blank=True)
     answer = ExactTextField(_("answer"), blank=True)
+
+    objects = PrimaryManager["SendAttempt"]()
 
     class Meta:
         verbose_name = _("attempt")
@@ -164,21 +197,29 @@ class SendAttempt(models.Model):
 
 class Gate(models.Model):
     """
-    Keep the one switch that holds all sending back, shared by every process.
+    The one switch that holds all sending back, shared by every process.
 
-    A change is a compare-and-set on ``generation``, as it was seen when the
-    request started, so that many failures in flight close it only once.
+    Closing and opening are a compare-and-set on ``generation``, as it was seen
+    when the request started, so that many failures in flight close it only
+    once. A pause is in columns of its own. One that has an end is over for
+    whoever reads the gate after that moment, by the database's clock; the
+    columns are left as they are.
     """
 
-    FIRST_COOLDOWN = 15  # seconds; doubled by each failed probe
+    FIRST_COOLDOWN = 5  # seconds; doubled by each failed probe
+    LEAST_COOLDOWN = 1  # seconds; the same, if the answer itself says for how long to wait
     MAX_COOLDOWN = 300
 
     reason = models.CharField(_("reason"), max_length=10, choices=GateReason, blank=True)
     response_code = models.PositiveSmallIntegerField(_("response code"), null=True, blank=True)
+    closed_by = models.BigIntegerField(_("closed by event"), null=True, blank=True)
     closed_at = models.DateTimeField(_("closed since"), null=True, blank=True)
     closed_until = models.DateTimeField(_("closed until"), null=True, blank=True)
     cooldown = models.PositiveIntegerField(_("cool-down (seconds)"), default=0)
     paused_at = models.DateTimeField(_("paused since"), null=True, blank=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    paused_by = ExactCharField(_("paused by"), max_length=MAX_NAME_OF_OPERATOR, blank=True)
+    pause_reason = ExactCharField(_("reason of the pause"), max_length=MAX_PAUSE_REASON, blank=True)
     generation = models.PositiveBigIntegerField(default=0, editable=False)
 
     class Meta:
@@ -208,8 +249,10 @@ class Gate(models.Model):
 
     @property
     def is_paused(self) -> bool:
-        """Return whether an operator holds everything back, probes too."""
-        return self.paused_at is not None
+        """Whether an operator holds everything back, probes too."""
+        if self.paused_at is None or self.paused_until is None or self._read_at is None:
+            return self.paused_at is not None
+        return self._read_at < self.paused_until
 
     @property
     def is_probe_due(self) -> bool:
@@ -219,44 +262,116 @@ class Gate(models.Model):
     @property
     def seconds_until_probe(self) -> float:
         """Return the seconds until the cool-down is over, 0 where the gate is open."""
-        read_at: datetime | None = getattr(self, "read_at", None)
-        if self.closed_until is None or read_at is None:
-            return 0.0
-        return max((self.closed_until - read_at).total_seconds(), 0.0)
+        return self._seconds_until(self.closed_until)
+
+    @property
+    def seconds_until_resumed(self) -> float | None:
+        """The seconds until a pause ends by itself, or None if there is none that does."""
+        return self._seconds_until(self.paused_until) if self.is_paused and self.paused_until else None
+
+    @property
+    def cause(self) -> str:
+        """Why it is closed, in words, with the response code; empty while it is open."""
+        if not self.reason:
+            return ""
+        words = _("Brevo does not accept the key") if self.response_code == 401 else self.get_reason_display()
+        return f"{words} ({self.response_code})" if self.response_code else str(words)
 
     def win_probe(self) -> bool:
         """Return whether this caller, of all processes, may send one event to see how things are."""
         closed = self._unchanged().filter(closed_until__lte=UtcNow())
         return bool(closed.update(closed_until=in_seconds(max(self.cooldown, self.FIRST_COOLDOWN))))
 
-    def close(self, reason: GateReason, response_code: int | None, seconds: float | None = None) -> bool:
-        """Hold sending back for some seconds, else for twice as long as last time; False if it changed meanwhile."""
+    def close(
+        self, reason: GateReason, response_code: int | None, seconds: float | None = None, *, event: int | None = None
+    ) -> bool:
+        """
+        Put delivery on hold for some seconds, at least twice as long as last time; False if the gate changed meanwhile.
+
+        ``event`` is the primary key of the event whose answer asks for it.
+        """
         self._ensure_stored()
-        cooldown = min(2 * self.cooldown, self.MAX_COOLDOWN) if self.is_closed else self.FIRST_COOLDOWN
-        return bool(
-            self._unchanged().update(
-                reason=reason,
-                response_code=response_code,
-                closed_at=F("closed_at") if self.is_closed else UtcNow(),
-                closed_until=in_seconds(cooldown if seconds is None else seconds),
-                cooldown=cooldown,
-                generation=F("generation") + 1,
-            )
+        first = self.FIRST_COOLDOWN if seconds is None else self.LEAST_COOLDOWN
+        cooldown = min(2 * self.cooldown, self.MAX_COOLDOWN) if self.is_closed else first
+        is_done = self._unchanged().update(
+            reason=reason,
+            response_code=response_code,
+            closed_by=event,
+            closed_at=F("closed_at") if self.is_closed else UtcNow(),
+            closed_until=in_seconds(max(cooldown, seconds or 0)),
+            cooldown=cooldown,
+            generation=F("generation") + 1,
         )
+        if is_done and not self.is_closed:
+            cause = {"reason": reason, "response_code": response_code, "event": event}
+            Interruption.objects.create(kind=InterruptionKind.HOLD, **cause)
+        return bool(is_done)
 
-    def open(self) -> bool:
-        """Let sending go on; False if the gate was open, or changed meanwhile."""
-        changes = {"reason": "", "response_code": None, "closed_at": None, "closed_until": None, "cooldown": 0}
-        return self.is_closed and bool(self._unchanged().update(**changes, generation=F("generation") + 1))
+    def try_now(self) -> bool:
+        """End the current cool-down, so that a worker probes at once; False if delivery is not on hold."""
+        return bool(self._stored().exclude(closed_until=None).update(closed_until=UtcNow()))
 
-    def pause(self) -> None:
-        """Hold everything back until resume(); what is in flight goes on."""
-        self._ensure_stored()
-        self._stored().filter(paused_at=None).update(paused_at=UtcNow())
+    def open(self, *, event: int | None = None) -> bool:
+        """
+        Let sending go on; False if the gate was open, or changed meanwhile.
 
-    def resume(self) -> None:
-        """End a pause; a fault that closed the gate meanwhile, or before, still does."""
-        self._stored().update(paused_at=None)
+        ``event`` is the primary key of the event whose answer shows that it can.
+        """
+        changes = {"reason": "", "response_code": None, "closed_by": None, "closed_at": None, "closed_until": None}
+        is_done = self.is_closed and self._unchanged().update(**changes, cooldown=0, generation=F("generation") + 1)
+        if is_done:
+            self._end(InterruptionKind.HOLD, end=InterruptionEnd.ANSWER, ended_event=event)
+        return bool(is_done)
+
+    def pause(self, *, by: str = "", reason: str = "", until: datetime | timedelta | None = None) -> None:
+        """
+        Hold everything back until resume(), or until a moment or for a time that is given; what is in flight goes on.
+
+        ``by`` is a user's name, empty for a command. Of a pause that lasts
+        already, this changes who, why and until when.
+        """
+        by, reason = by[:MAX_NAME_OF_OPERATOR], reason[:MAX_PAUSE_REASON]
+        moment: Any = until if until is None or isinstance(until, datetime) else in_seconds(until.total_seconds())
+        end = InterruptionEnd.TIME if until else ""
+        with self._locked() as gate:
+            since = gate.paused_at if gate.is_paused else UtcNow()
+            self._stored().update(paused_at=since, paused_until=moment, paused_by=by, pause_reason=reason)
+            if gate.is_paused:
+                Interruption.last(InterruptionKind.PAUSE).update(began_by=by, reason=reason, ended_at=moment, end=end)
+            else:
+                kind = InterruptionKind.PAUSE
+                Interruption.objects.create(kind=kind, began_by=by, reason=reason, ended_at=moment, end=end)
+
+    def resume(self, *, by: str = "") -> None:
+        """End a pause; a fault that closed the gate meanwhile, or before, still does. ``by`` is a user's name."""
+        with self._locked() as gate:
+            if gate.is_paused:
+                by = by[:MAX_NAME_OF_OPERATOR]
+                self._end(InterruptionKind.PAUSE, end=InterruptionEnd.OPERATOR, ended_by=by)
+            self._stored().update(paused_at=None, paused_until=None, paused_by="", pause_reason="")
+
+    @contextmanager
+    def _locked(self) -> Iterator[Gate]:
+        """Run a transaction that holds the gate, as it is then."""
+        using = router.db_for_write(Gate)
+        with transaction.atomic(using=using):
+            self._ensure_stored()
+            # An UPDATE locks it on every database, and is how a transaction has to begin on SQLite.
+            self._stored().update(generation=F("generation"))
+            yield Gate.load()
+
+    def _end(self, kind: InterruptionKind, **how: Any) -> None:
+        unfinished = OutboxEvent.objects.due_sometime().unfinished().order_by("due_at")[:UNFINISHED_LIMIT].count()
+        Interruption.last(kind).update(ended_at=UtcNow(), unfinished=unfinished, **how)
+
+    @property
+    def _read_at(self) -> datetime | None:
+        return getattr(self, "read_at", None)
+
+    def _seconds_until(self, moment: datetime | None) -> float:
+        if moment is None or self._read_at is None:
+            return 0.0
+        return max((moment - self._read_at).total_seconds(), 0.0)
 
     def _stored(self) -> models.QuerySet[Gate]:
         return Gate._default_manager.using(router.db_for_write(Gate)).filter(pk=1)
@@ -281,6 +396,8 @@ class HourlyCount(models.Model):
     sent = models.PositiveIntegerField()
     failed = models.PositiveIntegerField()
     newest = models.BigIntegerField()
+
+    objects = PrimaryManager["HourlyCount"]()
 
     class Meta:
         default_permissions = ()

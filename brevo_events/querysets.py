@@ -3,21 +3,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from django.db import connections, models, router, transaction
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
+from brevo_events import states
+from brevo_events.addresses import contact_hash
 from brevo_events.choices import UNFINISHED, Reason, Status
-from brevo_events.columns import UtcNow
-from brevo_events.events import contact_of
+from brevo_events.clock import UtcNow
 
 if TYPE_CHECKING:
     from brevo_events.models import OutboxEvent
 
 BATCH = 500
+Row = TypeVar("Row", bound=models.Model)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 SKIPPED_WAITING = _("still waiting or being sent")
@@ -31,10 +33,15 @@ SKIPPED_ERASED = _("erased with its contact")
 
 @dataclass(slots=True)
 class Changed:
-    """Hold the keys of the events that were changed, and how many were skipped for which reason."""
+    """
+    The IDs of the events that were changed, and how many were skipped, by reason.
+
+    ``obstacles`` has every reason against each event that resend() skipped.
+    """
 
     pks: list[int] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
+    obstacles: dict[int, list[str]] = field(default_factory=dict)
 
     def skip(self, reason: object, count: int = 1) -> None:
         """Count events that stay as they are."""
@@ -43,6 +50,7 @@ class Changed:
     def add(self, other: Changed) -> None:
         """Add what was done to others."""
         self.pks += other.pks
+        self.obstacles |= other.obstacles
         for reason, count in other.skipped.items():
             self.skip(reason, count)
 
@@ -60,12 +68,19 @@ class Locked(NamedTuple):
         return self.status not in UNFINISHED
 
 
+class PrimaryManager(models.Manager[Row]):
+    """A manager that reads from the database that is written to: a replica may lag behind."""
+
+    @property
+    def db(self) -> str:
+        return self._db or router.db_for_write(self.model)
+
+    def get_queryset(self) -> models.QuerySet[Row]:
+        return super().get_queryset().using(self.db)
+
+
 class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
     """Find events of the outbox, and change their state."""
-
-    def on_primary(self) -> Self:
-        """Return the same events as the database sees them that events are written to."""
-        return self.using(router.db_for_write(self.model))
 
     def unfinished(self) -> Self:
         """Return what has still to go out."""
@@ -89,7 +104,28 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
 
     def of_contact(self, email: str) -> Self:
         """Return the events of one address, in whatever letter case it is written."""
-        return self.filter(contact=contact_of(email))
+        return self.filter(contact=contact_hash(email))
+
+    def newest_of_contact(self, contact: str, limit: int, *, before: int | None = None) -> list[OutboxEvent]:
+        """Return the newest events of a contact, given by its hash, newest first; ``before`` an ID."""
+        # Each status by itself, because then the index gives the newest at once, also of a contact with very many.
+        found: list[OutboxEvent] = []
+        for status in Status if contact else ():
+            same = self.filter(contact=contact, status=status, **({} if before is None else {"pk__lt": before}))
+            found += same.order_by("-pk")[:limit]
+        return sorted(found, key=lambda event: -event.pk)[:limit]
+
+    def captured_between(self, since: datetime | None, until: datetime | None) -> Self:
+        """Return the events captured at ``since`` or later, and before ``until``."""
+        return self.filter(**_between("created_at", since, until))
+
+    def finished_between(self, status: str, since: datetime | None, until: datetime | None) -> Self:
+        """Return the events that ended with a status at ``since`` or later, and before ``until``."""
+        return self.filter(status=status, finished_at__isnull=False, **_between("finished_at", since, until))
+
+    def of_failure(self, *fingerprints: str) -> Self:
+        """Return the events whose last answer has one of these fingerprints."""
+        return self.filter(failure__in=fingerprints)
 
     def insert(self, row: OutboxEvent) -> bool:
         """
@@ -117,20 +153,18 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
 
     def supersede(self, row: OutboxEvent, names: Iterable[str]) -> None:
         """
-        End what waits of the same contact and object as a row, was captured before it and has one of these names.
+        Supersede earlier unfinished events with one of these names, of the row's contact and object.
 
-        What is being sent keeps its status and lease; its reason says that it
-        ends instead of being put back.
+        One that is being sent keeps its status and lease; its reason says that
+        it ends instead of being put back. A row that was not kept supersedes all.
         """
-        older = self.filter(contact=row.contact, object_id=row.object_id, status__in=UNFINISHED, pk__lt=row.pk)
-        older = older.filter(name__in=list(names))
+        older = self.filter(contact=row.contact, object_id=row.object_id, status__in=UNFINISHED)
+        older = older.filter(name__in=list(names), **({} if row.pk is None else {"pk__lt": row.pk}))
         if connections[self.db].vendor == "mysql":
             older = self.with_status(UNFINISHED, list(older.values_list("pk", flat=True)))
-        ending = cancelled(Reason.SUPERSEDED)
-        reason = ending.pop("reason")
-        older.update(reason=reason, **{name: _unless_sending(name, value) for name, value in ending.items()})
+        older.update(**states.superseded())
 
-    def cancel(self, *, dry_run: bool = False) -> Changed:
+    def cancel(self, *, dry_run: bool = False, reason: Reason = Reason.OPERATOR) -> Changed:
         """
         End what is still pending; what is being sent goes on.
 
@@ -138,7 +172,7 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         caller's commit, so that the two cannot wait for each other.
         """
         result = Changed()
-        events = self.model.objects.on_primary()
+        events = self.model.objects
         for pks in in_batches(sorted(self.values_list("pk", flat=True))):
             chosen = []
             for pk, status in events.filter(pk__in=pks).values_list("pk", "status"):
@@ -146,14 +180,13 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
                     chosen.append(pk)
                 else:
                     result.skip(SKIPPED_SENDING if status == Status.SENDING else SKIPPED_FINISHED)
-            if not dry_run and events.with_status([Status.PENDING], chosen).update(**cancelled(Reason.OPERATOR)) < len(
-                chosen
-            ):
-                # A worker was quicker with some of them.
-                wanted = len(chosen)
-                ended = events.filter(pk__in=chosen, status=Status.CANCELLED, reason=Reason.OPERATOR)
-                chosen = list(ended.values_list("pk", flat=True))
-                result.skip(SKIPPED_SENDING, wanted - len(chosen))
+            if not dry_run:
+                wanted = events.with_status([Status.PENDING], chosen)
+                if (changed := wanted.update(**states.cancelled(reason))) < len(chosen):
+                    # A worker was quicker with some of them.
+                    result.skip(SKIPPED_SENDING, len(chosen) - changed)
+                    ended = events.filter(pk__in=chosen, status=Status.CANCELLED, reason=reason)
+                    chosen = list(ended.values_list("pk", flat=True))
             result.pks += chosen
         return result
 
@@ -173,42 +206,32 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         one too. One that had expired does not expire again. The order of a contact's events may change by it.
         """
         result = Changed()
+        options = {SKIPPED_SENT: include_sent, SKIPPED_OUTDATED: include_outdated, SKIPPED_EXPIRED: include_expired}
+        included = [str(reason) for reason, is_included in options.items() if is_included]
         outdated = has_like(self.model.objects.all(), pk__gt=models.OuterRef("pk"))
         expired = models.Q(reason=Reason.EXPIRED) | models.Q(expires_at__lte=UtcNow())
-        events = self.model.objects.on_primary()
+        events = self.model.objects
         for pks in in_batches(sorted(self.values_list("pk", flat=True))):
             chosen, taken_in = [], []
             found = events.filter(pk__in=pks).annotate(is_outdated=_holds(outdated), is_expired=_holds(expired))
             for pk, status, contact, is_outdated, is_expired in found.values_list(
                 "pk", "status", "contact", "is_outdated", "is_expired"
             ):
-                obstacles = {
-                    SKIPPED_WAITING: status in UNFINISHED,
-                    SKIPPED_ERASED: not contact,
-                    SKIPPED_SENT: status == Status.SENT and not include_sent,
-                    SKIPPED_OUTDATED: is_outdated and not include_outdated,
-                    SKIPPED_EXPIRED: is_expired and not include_expired,
-                }
-                obstacle = next((reason for reason, is_there in obstacles.items() if is_there), None)
-                if obstacle is None:
+                against = [
+                    reason for reason in obstacles(status, contact, is_outdated, is_expired) if reason not in included
+                ]
+                if against:
+                    result.skip(against[0])
+                    result.obstacles[pk] = against
+                else:
                     chosen.append(pk)
                     taken_in += [pk] if is_outdated else []
-                else:
-                    result.skip(obstacle)
             result.pks += chosen
             if not dry_run:
                 # Taken in on purpose, an outdated one goes out as it is, and no newer one stands in for it.
                 events.filter(pk__in=taken_in).update(coalesce_key=None)
-                events.filter(pk__in=chosen).exclude(status__in=UNFINISHED).exclude(contact="").update(
-                    status=Status.PENDING,
-                    reason="",
-                    attempts=0,
-                    parked=False,
-                    available_at=UtcNow(),
-                    due_at=UtcNow(),
-                    expires_at=models.Case(models.When(expired, then=None), default=models.F("expires_at")),
-                    finished_at=None,
-                )
+                finished = events.filter(pk__in=chosen).exclude(status__in=UNFINISHED).exclude(contact="")
+                finished.update(**states.resent(expired))
         return result
 
     def with_status(self, statuses: Iterable[str], pks: list[int]) -> Self:
@@ -225,20 +248,10 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
 
     def lock_by_key(self, pks: Iterable[int]) -> dict[int, Locked]:
         """Lock those of some events that nobody else holds, and return what steers their way."""
-        # No index holds the token, so that MariaDB reads none but that of the keys: see keys_of_due().
+        # By a column that no index holds, so that MariaDB locks by the primary key alone.
         held = self.filter(pk__in=list(pks)).lock_free()
         steering = held.values_list("pk", "status", "coalesce_key", "lease_token")
         return {pk: Locked(status, key, token) for pk, status, key, token in steering}
-
-    def keys_of_due(self, count: int) -> list[int] | None:
-        """Return what has been due for longest and nobody holds, to be locked by key; None where that is not needed."""
-        # MariaDB keeps hold of the index entries of rows that it skips, until the transaction ends. Two workers that
-        # had skipped each other's rows would deadlock as soon as both write: so this transaction writes nothing.
-        if connections[self.db].vendor != "mysql":
-            return None
-        with transaction.atomic(using=self.db, durable=True):
-            oldest = self.due().order_by("due_at", "pk")
-            return list(oldest.lock_free().values_list("pk", flat=True)[:count])
 
     def begin_writing(self) -> None:
         """Begin a transaction with a write, where that is what locks."""
@@ -247,23 +260,22 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
             self.model.objects.using(self.db).filter(pk=0).update(parked=False)
 
 
+def obstacles(status: str, contact: str, is_outdated: bool, is_expired: bool) -> list[str]:
+    """Return every reason for which a resend skips an event, unless told otherwise; the one to name comes first."""
+    reasons = {
+        SKIPPED_WAITING: status in UNFINISHED,
+        SKIPPED_ERASED: not contact,
+        SKIPPED_SENT: status == Status.SENT,
+        SKIPPED_OUTDATED: is_outdated,
+        SKIPPED_EXPIRED: is_expired,
+    }
+    return [str(reason) for reason, applies in reasons.items() if applies]
+
+
 def in_batches(pks: list[int]) -> Iterator[list[int]]:
     """Cut keys into lists that every database takes in one statement, and that lock few rows at a time."""
     for start in range(0, len(pks), BATCH):
         yield pks[start : start + BATCH]
-
-
-def cancelled(reason: Reason) -> dict[str, Any]:
-    """Return the columns of an event that a user ends."""
-    # Due, for a worker to free what waits behind it: in the user's transaction that could deadlock.
-    return {
-        "status": Status.CANCELLED,
-        "reason": reason,
-        "parked": False,
-        "lease_token": None,
-        "due_at": UtcNow(),
-        "finished_at": UtcNow(),
-    }
 
 
 def has_like(events: OutboxEventQuerySet, **which: Any) -> models.Q:
@@ -275,9 +287,9 @@ def has_like(events: OutboxEventQuerySet, **which: Any) -> models.Q:
     return models.Q(of_object) | models.Q(of_key)
 
 
-def _unless_sending(column: str, value: Any) -> models.Case:
-    otherwise = value if hasattr(value, "resolve_expression") else models.Value(value)
-    return models.Case(models.When(status=Status.SENDING, then=models.F(column)), default=otherwise)
+def _between(column: str, since: datetime | None, until: datetime | None) -> dict[str, datetime]:
+    ends = {f"{column}__gte": since, f"{column}__lt": until}
+    return {lookup: moment for lookup, moment in ends.items() if moment is not None}
 
 
 def _holds(condition: models.Q) -> models.Case:

@@ -2,18 +2,36 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
+import operator
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from typing import TypeVar
 
-from django.db import Error, connections, reset_queries
+from django.db import Error, InterfaceError, OperationalError, connections, reset_queries
 
+from brevo_events.conf import settings
+from brevo_events.connections import release_connection
 from brevo_events.delivery import Delivered, Pipeline
+from brevo_events.delivery.claims import lease_seconds
+from brevo_events.delivery.obsolete import Notify
 from brevo_events.exceptions import InvalidSetting
+from brevo_events.heartbeats import LOOP, Heart
 
 logger = logging.getLogger(__name__)
 
-IDLE = 1.0  # seconds between two looks at the outbox
+T = TypeVar("T")
+
+SETTING_PAUSE = 1.0  # seconds, at least, before a wrong setting is read again: a callable key may ask a server
 DATABASE_PAUSE = 1.0  # seconds before a database that does not answer is asked again
+RETRIES = 8  # times that it is asked again before a single pass, or the end of a worker, gives up
+RECORDING = 8.0  # seconds, at the end of a worker, to record the last answers
+
+
+def seconds_to_end() -> float:
+    """Return how long a worker may take to end: what is in flight has its deadline."""
+    return settings.attempt_deadline + RECORDING
 
 
 class Worker:
@@ -22,61 +40,89 @@ class Worker:
 
     It outlives a restart of the database and a setting that is wrong for a
     while: what has been answered meanwhile is recorded afterwards, as far as
-    its leases last.
+    its leases last. It calls ``show_life`` in each round.
     """
 
-    def __init__(self, *, concurrency: int | None = None, limit: int | None = None) -> None:
-        self.stopping = threading.Event()
+    def __init__(
+        self,
+        *,
+        engine: str = LOOP,
+        concurrency: int | None = None,
+        limit: int | None = None,
+        notify: Notify = operator.call,
+        show_life: Callable[[], object] | None = None,
+    ) -> None:
+        self.stopping = Stop()
         self.lacks_setting = False
-        self._pipeline = Pipeline(concurrency=concurrency, limit=limit)
+        self.is_abandoned = False
+        self._pipeline = Pipeline(concurrency=concurrency, limit=limit, notify=notify)
+        self._heart = Heart(engine)
+        self._show_life = show_life
         self._trouble = ""
+        self._stuck_at = math.inf
 
     @property
     def delivered(self) -> Delivered:
         """Return how many events ended in which status so far."""
         return self._pipeline.delivered
 
+    @property
+    def is_stuck(self) -> bool:
+        """Return whether it has made no round for the length of a lease, though it was not asleep."""
+        return time.monotonic() > self._stuck_at
+
     def stop(self) -> None:
         """Let run() end, from a signal handler or another thread."""
         self.stopping.set()
 
+    def abandon(self) -> None:
+        """Let a worker that hangs send and record nothing more, should it ever come back."""
+        self.is_abandoned = True
+        self.stop()
+
     def run(self, *, max_runtime: float | None = None) -> None:
-        """Deliver what falls due until stopped, or for so many seconds; then see to what is in flight."""
+        """
+        Deliver what falls due until stopped, or for so many seconds; then see to what is in flight.
+
+        It looks every ``POLL_SECONDS`` while nothing is due.
+        """
         ends_at = math.inf if max_runtime is None else time.monotonic() + max_runtime
+        poll_seconds = settings.POLL_SECONDS
         while not self.stopping.is_set() and not self._pipeline.is_exhausted and time.monotonic() < ends_at:
             if not self.work():
-                self.stopping.wait(max(0.0, min(IDLE, ends_at - time.monotonic())))
+                pause = max(poll_seconds, SETTING_PAUSE) if self.lacks_setting else poll_seconds
+                with self.asleep():
+                    self.stopping.wait(max(0.0, min(pause, ends_at - time.monotonic())))
         self.finish()
 
     def run_once(self, *, max_runtime: float | None = None) -> None:
-        """Deliver until nothing is due, stopped, or for so many seconds; errors of the database are the caller's."""
+        """Deliver until nothing is due, stopped, or for so many seconds; a lasting error of the database is raised."""
         ends_at = math.inf if max_runtime is None else time.monotonic() + max_runtime
         pipeline = self._pipeline
+        self._heart.wait()
         try:
             while not self.stopping.is_set() and time.monotonic() < ends_at and not pipeline.is_stuck:
-                if not pipeline.step():
+                if not self._patiently(self._step):
                     break
-            pipeline.finish()
+            self._end()
         finally:
             pipeline.close()
 
     def drain(self) -> None:
-        """Deliver until nothing is due, or stopped."""
-        while not self.stopping.is_set() and self.work():
+        """Deliver until nothing is due, or stopped, but make one round in any case."""
+        while self.work() and not self.stopping.is_set():
             pass
 
     def work(self) -> bool:
         """Do one round of the pipeline, and return whether there is more to do now."""
-        reset_queries()  # DEBUG keeps every query
         try:
-            has_more = self._pipeline.step()
+            has_more = self._step()
         except InvalidSetting as error:
-            self._tell(str(error))
+            self._log(str(error))
             self.lacks_setting = True
             return False
         except Error as error:
-            self._tell(f"The database is asked again, after {_first_line(error)}")
-            connections.close_all()
+            self._reconnect_after(error)
             return not self._pipeline.is_empty and not self.stopping.wait(DATABASE_PAUSE)
         self._trouble = ""
         self.lacks_setting = False
@@ -85,17 +131,90 @@ class Worker:
     def finish(self) -> None:
         """Give back what has not begun, wait for what is in flight, and end the threads."""
         try:
-            self._pipeline.finish()
+            if not self.is_abandoned:
+                self._end()
         except Error as error:
             # The leases run out by themselves, and others take over.
-            self._tell(f"Leases are left to run out, after {_first_line(error)}")
+            self._log(f"Leases are left to run out, after {_first_line(error)}")
         finally:
             self._pipeline.close()
 
-    def _tell(self, trouble: str) -> None:
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Count as alive meanwhile, without keeping a connection that pages may need."""
+        with suppress(Error):
+            release_connection()
+        self._stuck_at = math.inf
+        yield
+        self._expect_round(lease_seconds())
+
+    def _step(self) -> bool:
+        self._expect_round(lease_seconds())
+        if self._show_life:
+            self._show_life()
+        reset_queries()  # DEBUG keeps every query
+        self._heart.beat(self._pipeline.in_flight)
+        return self._pipeline.step()
+
+    def _end(self) -> None:
+        self._expect_round(seconds_to_end())
+        self._patiently(self._pipeline.finish)
+        self._heart.stop()
+
+    def _expect_round(self, seconds: float) -> None:
+        self._stuck_at = time.monotonic() + seconds
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Do something again after an error of the database, as what has been answered must be recorded."""
+        for _ in range(RETRIES):
+            try:
+                return act()
+            except Error as error:
+                self._reconnect_after(error)
+            time.sleep(DATABASE_PAUSE)
+        return act()
+
+    def _reconnect_after(self, error: Error) -> None:
+        # One that goes away says so in several ways: the connection broke, then it is refused, then the server starts.
+        is_away = isinstance(error, OperationalError | InterfaceError)
+        self._log(f"The database is asked again, after {_first_line(error)}", about="database" if is_away else "")
+        connections.close_all()
+
+    def _log(self, text: str, *, about: str = "") -> None:
+        """Log an error, unless the one before was the same, or ``about`` the same."""
+        trouble = about or text
         if trouble != self._trouble:
-            logger.error("%s", trouble)
+            logger.error("%s", text)
         self._trouble = trouble
+
+
+class Stop:
+    """
+    An event that a signal handler may set while its own thread waits for it.
+
+    The handler of a ``threading.Event`` would wait for ever for the lock that
+    the interrupted thread holds; a ``SimpleQueue`` is made for that.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._wake: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Wake the one who waits."""
+        self._is_set = True
+        self._wake.put(None)
+
+    def is_set(self) -> bool:
+        """Return whether it was set."""
+        return self._is_set
+
+    def wait(self, timeout: float) -> bool:
+        """Return whether it was set within so many seconds."""
+        if not self._is_set:
+            with suppress(Empty):
+                self._wake.get(timeout=timeout)
+        return self._is_set
 
 
 def _first_line(error: Error) -> str:

@@ -1,22 +1,60 @@
+"""Leases: which due events a worker takes, and what it puts in order on the way."""
+
 from __future__ import annotations
 
+import logging
 import math
+import operator
+import random
 import uuid
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
-from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db import Error as DatabaseError
+from django.db import OperationalError
 
 from brevo_events.choices import Status
-from brevo_events.columns import UtcNow, in_seconds
+from brevo_events.clock import boottime
 from brevo_events.conf import settings
-from brevo_events.delivery.attempts import GRACE
-from brevo_events.delivery.endings import IS_DUE, IS_EXPIRED, LOOK_AGAIN, Due, announce_cancelled, end_stale
-from brevo_events.models import OutboxEvent, outbox
+from brevo_events.delivery import statements
+from brevo_events.delivery.attempts import GRACE, Attempt
+from brevo_events.delivery.breaker import Probe
+from brevo_events.delivery.line import Due, park
+from brevo_events.delivery.obsolete import Notify, announce_cancelled, end_obsolete
+from brevo_events.delivery.transactions import own_transaction, read_committed
+from brevo_events.models import Gate, OutboxEvent
 
-PARKED_FOR = 300  # seconds, at most: whoever ends the event ahead frees the next one at once
-SMALLEST_WINDOW = 200  # events: a long line of one contact must be parked in few rounds, for a probe too
-ROUNDS = 50  # then the worker looks at its other duties first
+logger = logging.getLogger(__name__)
+
+SPARE = 20  # events that are looked at beyond those that are wanted, at least: some may be blocked
+MAX_WINDOW = 1000
+MAX_TIDIED = 1000  # events that are put in order in vain; then the worker turns to its other duties
+
+LOCK_WAIT_TIMEOUT = 1205  # MariaDB's number for a row that is locked elsewhere
+
+_COLUMNS = len(Due._fields)
+# In the order of the model.
+_FIELDS = (
+    *("id", "name", "email", "contact", "object_id", "body", "call", "status", "reason"),
+    *("response_code", "attempts", "coalesce_key", "lease_token"),
+)
+
+
+@dataclass(slots=True)
+class Claim:
+    """
+    What a claim found.
+
+    ``is_held`` if events are due, but the gate lets none of them go. ``is_all``
+    if nothing else was due; ``is_unfinished`` if nothing was leased yet, but
+    another claim may find something.
+    """
+
+    attempts: list[Attempt] = field(default_factory=list)
+    is_held: bool = False
+    is_all: bool = False
+    is_unfinished: bool = False
 
 
 def lease_seconds() -> float:
@@ -24,100 +62,177 @@ def lease_seconds() -> float:
     return 3 * (settings.attempt_deadline + GRACE)
 
 
-def claim(limit: int) -> list[OutboxEvent]:
-    """
-    Lease up to ``limit`` due events to the caller, oldest first, at most one of each contact.
-
-    What must not go out any more ends here. The rows are locked only while
-    they are marked, never during the HTTP call, and no lock is waited for. A
-    worker that dies simply lets its lease run out.
-    """
-    for _round in range(ROUNDS if limit > 0 else 0):
-        leased: list[OutboxEvent] = []
-        blocked: dict[int, int] = {}
-        size = max(2 * limit, SMALLEST_WINDOW)  # since some of them are blocked
-        keys = outbox().keys_of_due(size)
-        with transaction.atomic(using=outbox().db, durable=True):
-            outbox().begin_writing()
-            window = _lock_window(size, keys)
-            is_changed, ended = end_stale(window)
-            if not is_changed:
-                leased = _lease([row for row in window if row.pk == row.head][:limit])
-                blocked = {row.pk: row.head for row in window if row.pk != row.head}
-                _park(blocked)
-        announce_cancelled(ended)
-        is_missed = bool(keys) and not window  # another worker was quicker
-        if leased or not (blocked or is_changed or is_missed):
-            return leased
-    return []
-
-
-def seconds_left(event: OutboxEvent) -> float:
-    """Return for how long an event that was just claimed may still go out."""
-    if event.expires_at is None:
-        return math.inf
-    left: timedelta = event.expires_at - event.claimed_at  # type: ignore[attr-defined]
-    return left.total_seconds()
-
-
 def seconds_until_due() -> float | None:
-    """Return how long a worker may sleep before something is due, None where nothing waits at all."""
-    seconds = outbox().seconds_until_first_due()
+    """Return the seconds until the first event is due, or None if nothing is pending."""
+    seconds = OutboxEvent.objects.seconds_until_first_due()
     return None if seconds is None else max(seconds, 0.0)
 
 
-def _lock_window(size: int, keys: list[int] | None) -> list[Due]:
-    """Lock what has been due for longest, among these keys where they are given."""
+def claim(
+    limit: int,
+    *,
+    probe: Probe | None = None,
+    ready: Callable[[], object] = lambda: None,
+    notify: Notify = operator.call,
+) -> Claim:
+    """
+    Lease up to ``limit`` due events to the caller, oldest first, at most one of each contact.
 
-    def first(status: Status) -> Subquery:
-        # One probe of the index for each status: MariaDB would read the whole contact for both at once.
-        in_line = outbox().filter(contact=OuterRef("contact"), status=status, available_at__lte=UtcNow()).order_by("pk")
-        return Subquery(in_line.values("pk")[:1])
+    Events that must not be sent any more end here, and those that wait for
+    another one of their contact are moved out of the way. Rows are locked only
+    while they are marked, never during the HTTP call, and no lock is waited
+    for. A worker that dies simply lets its lease run out. With ``probe``, events
+    are leased although the gate is closed, if this caller wins it; untried ones
+    first. ``ready`` is called before anything is leased, and may raise.
+    """
+    search = _Search(OutboxEvent.objects.db, limit + max(limit // 4, SPARE), untried_first=probe is not None)
+    tidied = 0
+    while limit > 0 and tidied < MAX_TIDIED:
+        window = search.look()
+        if window.is_held and probe is None:
+            return Claim(is_held=True)
+        chosen = search.choose(window)[:limit]
+        if chosen:
+            ready()
+            if probe and not probe.win():
+                return Claim(is_held=True)
+        attempts = _lease(search.using, chosen, window, probe)
+        is_tidied = _tidy([row for row in window.rows if not row.can_go], notify, is_optional=bool(attempts))
+        if attempts:
+            return Claim(attempts, is_all=search.is_whole(window) and len(attempts) == len(window.rows))
+        if not search.goes_on(window, was_beaten=bool(chosen), is_tidied=is_tidied):
+            return Claim(is_all=not window.rows)
+        tidied += len(window.rows)
+    return Claim(is_unfinished=limit > 0)
 
-    window = outbox().annotate(pending=first(Status.PENDING), sending=first(Status.SENDING))
-    window = window.annotate(is_expired=IS_EXPIRED, is_due=IS_DUE)
-    window = window.due().order_by("due_at", "pk")[:size] if keys is None else window.filter(pk__in=keys)
-    columns = ("due_at", "pk", "status", "reason", "coalesce_key", "is_expired", "pending", "sending", "is_due")
-    found = window.lock_free().values_list(*columns)
-    # What is locked by key may have been claimed meanwhile, and comes in the order of the keys.
+
+@dataclass(slots=True)
+class _Window:
+    rows: list[Due]
+    events: dict[int, tuple[Any, ...]]  # the columns that are sent, by primary key
+    generation: int
+    is_held: bool
+
+
+@dataclass(slots=True)
+class _Search:
+    """Windows of due events, until one has something to lease."""
+
+    using: str
+    size: int
+    untried_first: bool
+    is_free: bool = False
+
+    def look(self) -> _Window:
+        said = statements.of(self.using)
+        return self._look(
+            said.untried_window if self.untried_first else said.free_window if self.is_free else said.window
+        )
+
+    def choose(self, window: _Window) -> list[Due]:
+        """Return the events whose turn it is; behind a window full of others, which are longer to put in order."""
+        chosen = [row for row in window.rows if row.can_go]
+        if self.untried_first:
+            random.shuffle(chosen)
+        if chosen or len(window.rows) < self.size or self.untried_first:
+            return chosen
+        behind = self._look(statements.of(self.using).first_window)
+        window.events |= behind.events
+        return [row for row in behind.rows if row.can_go]
+
+    def _look(self, statement: str) -> _Window:
+        with read_committed(self.using):
+            found = statements.rows(self.using, statement, [self.size])
+        rows = [Due._make(columns[:_COLUMNS]) for columns in found]
+        generation, is_held = found[0][_COLUMNS : _COLUMNS + 2] if found else (0, False)
+        events = {columns[0]: columns[_COLUMNS + 2 :] for columns in found}
+        return _Window(rows, events, generation or 0, bool(is_held))
+
+    def is_whole(self, window: _Window) -> bool:
+        """Return whether a window shows all that is due."""
+        return len(window.rows) < self.size and not self.untried_first
+
+    def goes_on(self, window: _Window, *, was_beaten: bool, is_tidied: bool) -> bool:
+        """Return whether another look may find something, after one that brought no lease."""
+        if not is_tidied and self.untried_first:
+            self.untried_first = False
+            return True
+        # Another worker was quicker, or a user has locked the rows: look at those that nobody holds.
+        is_free, self.is_free = self.is_free, was_beaten and not is_tidied
+        # A long line of one contact may fill the window.
+        self.size = min(3 * self.size, MAX_WINDOW)
+        return is_tidied or (self.is_free and not is_free)
+
+
+def _lease(using: str, rows: list[Due], window: _Window, probe: Probe | None) -> list[Attempt]:
+    if not rows:
+        return []
+    began, token, seconds = boottime(), uuid.uuid4().hex, lease_seconds()
+    leased = _mark(using, [row.pk for row in rows], token, seconds, is_probe=probe is not None)
+    gate = probe.gate if probe else Gate(pk=1, generation=window.generation)
     return [
-        Due(pk, due_at, status, reason, key, bool(is_expired), _head(pk, pending, sending))
-        for due_at, pk, status, reason, key, is_expired, pending, sending, _ in sorted(row for row in found if row[-1])
+        Attempt(
+            _event(using, row, window.events[row.pk], token),
+            gate,
+            leased_until=began + seconds,
+            was_due_at=row.due_at,
+            start_before=math.inf if row.seconds_left is None else began + float(row.seconds_left),
+            may_become_obsolete=row.coalesce_key is not None or row.seconds_left is not None,
+        )
+        for row in rows
+        if row.pk in leased
     ]
 
 
-def _head(pk: int, pending: int | None, sending: int | None) -> int:
-    first = min(other for other in (pk, pending, sending) if other is not None)
-    # A later event may be on its way when a delay ends: two of one contact at once could overtake each other.
-    return sending if first == pk and sending is not None else first
+def _mark(using: str, pks: list[int], token: str, seconds: float, *, is_probe: bool) -> set[int]:
+    """Lease rows that nobody else has taken or locked meanwhile, and return which."""
+    said = statements.of(using)
+    values = [token, seconds, statements.keys(using, pks), int(is_probe)]
+    try:
+        with read_committed(using):
+            count = statements.changed(using, said.lease, values)
+    except OperationalError as error:
+        if error.args[:1] != (LOCK_WAIT_TIMEOUT,):
+            raise
+        # MariaDB knows no UPDATE that skips locked rows, only one that fails if there are any.
+        with own_transaction(using):
+            free = list(OutboxEvent.objects.lock_by_key(pks))
+            values[2] = statements.keys(using, free)
+            count = statements.changed(using, said.lease, values) if free else 0
+    if count == len(pks):
+        return set(pks)
+    if not count:
+        return set()
+    return {pk for (pk,) in statements.rows(using, said.leased, [statements.keys(using, pks), token])}
 
 
-def _lease(rows: list[Due]) -> list[OutboxEvent]:
+def _event(using: str, row: Due, columns: tuple[Any, ...], token: str) -> OutboxEvent:
+    name, email, object_id, attempts, code, call, body = columns
+    state = (Status.SENDING, "", code, attempts, row.coalesce_key, token)
+    values = (row.pk, name, email, row.contact, object_id, body, call, *state)
+    return OutboxEvent.from_db(using, _FIELDS, values)
+
+
+def _tidy(rows: list[Due], notify: Notify, *, is_optional: bool) -> bool:
+    """End events that must not be sent any more, and park those that wait; return whether anything was done."""
     if not rows:
-        return []
-    were_due = {row.pk: row.due_at for row in rows}
-    outbox().filter(pk__in=were_due).update(
-        status=Status.SENDING, lease_token=uuid.uuid4().hex, parked=False, due_at=in_seconds(lease_seconds())
-    )
-    leased = outbox().annotate(claimed_at=UtcNow()).in_bulk(were_due)
-    for pk, event in leased.items():
-        event.was_due_at = were_due[pk]  # type: ignore[attr-defined]
-    return [leased[pk] for pk in were_due]
+        return False
+    try:
+        with own_transaction(OutboxEvent.objects.db):
+            rows = _lock_unchanged(rows)
+            ended = end_obsolete(rows)
+            # Events that have just ended block nobody any more, as the next window shows.
+            park({row.pk: row.head for row in rows if row.head != row.pk and row.contact not in ended.contacts})
+        announce_cancelled(ended.cancelled, notify)
+    except DatabaseError:
+        if not is_optional:
+            raise
+        logger.exception("Some due events could not be put in order; the others are sent meanwhile.")
+        return False
+    return bool(rows)
 
 
-def _park(blocked: dict[int, int]) -> None:
-    """
-    Move blocked events out of the way, while the ones that block them are held.
-
-    Without that hold, the one ahead could end between the look and the parking,
-    and find nobody to free. Where somebody else holds it, look again soon; so
-    too where the one ahead is a later event, which may itself come to wait.
-    """
-    if not blocked:
-        return
-    held = {pk for pk, head in outbox().lock_by_key(blocked.values()).items() if not head.is_finished}
-    parked = [pk for pk, head in blocked.items() if head in held and head < pk]
-    others = [pk for pk, head in blocked.items() if head not in held or head > pk]
-    waiting = {"parked": True, "status": Status.PENDING, "lease_token": None}
-    outbox().filter(pk__in=parked).update(**waiting, due_at=in_seconds(PARKED_FOR))
-    outbox().filter(pk__in=others).update(due_at=in_seconds(LOOK_AGAIN))
+def _lock_unchanged(rows: list[Due]) -> list[Due]:
+    """Lock rows that are free and still as the window showed them."""
+    locked = OutboxEvent.objects.due().lock_by_key(row.pk for row in rows)
+    return [row for row in rows if row.pk in locked and locked[row.pk].status == row.status]

@@ -1,29 +1,41 @@
 from __future__ import annotations
 
 import logging
+import operator
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
 
+from django.db import DataError, IntegrityError, ProgrammingError, connections
 from django.db import Error as DatabaseError
 
 from brevo_events import consent, transports
+from brevo_events.clock import boottime
 from brevo_events.conf import settings
-from brevo_events.delivery.attempts import Attempt, Senders
-from brevo_events.delivery.claims import claim, lease_seconds, seconds_left
+from brevo_events.connections import release_connection
+from brevo_events.delivery.attempts import Attempt
+from brevo_events.delivery.breaker import Probe
+from brevo_events.delivery.claims import Claim, claim
+from brevo_events.delivery.obsolete import Notify
 from brevo_events.delivery.records import record
+from brevo_events.delivery.senders import Senders
 from brevo_events.exceptions import InvalidEvent, InvalidSetting
-from brevo_events.models import Gate, OutboxEvent, outbox
+from brevo_events.models import Gate, OutboxEvent
+from brevo_events.transports import Transport
 
 logger = logging.getLogger(__name__)
 
 TICK = 0.2  # seconds between two looks at the deadlines of what is in flight
-AHEAD = 20  # times CONCURRENCY, at most, that are claimed ahead of the threads
-PATIENCE = 2.0  # seconds after the last answer in which rows that somebody else has locked are tried again
-ANSWER_PATIENCE = 10.0  # seconds for those with an answer: unrecorded, the event would be sent twice
-FRESH = 5.0  # seconds after the question for consent; later, a request does not begin, and it is asked again
+GATHER = 0.02  # seconds in which further answers are waited for, to be recorded together
+GATE_TICK = 1.0  # seconds after which the gate is looked at again while nothing is claimed
+MAX_AHEAD = 20  # times CONCURRENCY that are claimed ahead of the threads
 QUICK, SLOW = 0.25, 1.0  # seconds in which half of what was claimed is sent
+CONSENT_TTL = 5.0  # seconds after the question for consent; later, a request does not begin, and it is asked again
+PATIENCE = 2.0  # seconds after the last answer in which rows that are locked elsewhere are tried again
+ANSWER_PATIENCE = 10.0  # seconds for those with an answer: unrecorded, the event would be sent twice
+RESCUES = 5  # tries to record what has come back when the database fails
+RESCUE_PAUSE = 1.0  # seconds between them
 
 Delivered = Counter[str]
 _busy = threading.local()
@@ -34,45 +46,59 @@ def deliver(*, limit: int | None = None, concurrency: int | None = None) -> Deli
     Send what is due, at most ``limit`` events, and return how many ended in which status.
 
     Call it outside any transaction, which would stay open during the requests.
-    Raises ``InvalidSetting`` where nothing could be sent; then nothing is
-    claimed either. A call from within itself, by an observer, does nothing:
-    the outer one goes on until nothing is due.
+    Raises ``InvalidSetting`` if nothing could be sent; then nothing is claimed
+    either. A call from within itself, by an observer, does nothing: the outer
+    one goes on until nothing is due.
     """
-    if getattr(_busy, "delivering", False):
+    if getattr(_busy, "pipeline", None):
+        _busy.pipeline.wake()
         return Delivered()
-    pipeline = Pipeline(limit=limit, concurrency=concurrency)
-    _busy.delivering = True
+    pipeline = _busy.pipeline = Pipeline(limit=limit, concurrency=concurrency)
     try:
         while not pipeline.is_stuck and pipeline.step():
             pass
+    except DatabaseError:
+        pipeline.rescue()
+        raise
     finally:
+        _busy.pipeline = None
         pipeline.close()
-        _busy.delivering = False
     return pipeline.delivered
 
 
 class Pipeline:
     """
-    Own the database for a delivery: claim, feed the senders, record what has come back.
+    The owner of the database in a delivery: it claims, feeds the senders, and records what has come back.
 
-    No step waits for all of what is in flight: while some requests fly, others
-    are claimed and recorded. What is claimed ahead grows while the answers are
-    quick, so that little waits behind slow ones.
+    No step waits for all requests in flight: meanwhile, other events are
+    claimed and recorded. It claims further ahead while the answers are quick,
+    so that little waits behind slow ones. Observers are called by ``notify``.
     """
 
-    def __init__(self, *, limit: int | None = None, concurrency: int | None = None) -> None:
+    def __init__(
+        self, *, limit: int | None = None, concurrency: int | None = None, notify: Notify = operator.call
+    ) -> None:
         self.delivered = Delivered()
         self._left = limit
         self._concurrency = concurrency or settings.CONCURRENCY
         self._senders = Senders(concurrency=self._concurrency, deadline=settings.attempt_deadline)
+        self._notify = notify
+        self._transport = Transport()
+        self._asks_consent = False
         self._ahead = 2
-        self._fed_at = time.monotonic()
+        self._fed_at = boottime()
         self._has_filled = False
-        self._answered_at = time.monotonic()
+        self._is_drained = False
+        self._is_unfinished = False
+        self._looked_at = self._held_until = 0.0
+        self._answered_at = boottime()
         self._unrecorded: list[Attempt] = []
 
     def step(self) -> bool:
         """Do one round, and return whether there is more to do now."""
+        if self.is_empty and self._is_drained:
+            self._is_drained = False
+            return False
         try:
             self._feed()
         except InvalidSetting:
@@ -80,26 +106,36 @@ class Pipeline:
             if self.is_empty:
                 raise
         if self.is_empty:
-            return False
+            self._is_drained = False  # the next step, perhaps much later, looks again
+            return self._is_unfinished
         self._collect()
         return True
 
+    def wake(self) -> None:
+        """Look for due events once more before it ends."""
+        self._is_drained = False
+
     @property
     def is_empty(self) -> bool:
-        """Return whether nothing is in flight or waits to be recorded."""
+        """Whether nothing is in flight or waits to be recorded."""
         return not self._senders and not self._unrecorded
 
     @property
+    def in_flight(self) -> int:
+        """How many events are being sent, or will be by the next free thread."""
+        return len(self._senders)
+
+    @property
     def is_stuck(self) -> bool:
-        """Return whether for a while all that was left is locked by somebody else: the leases see to it."""
+        """Whether all that is left has been locked elsewhere for too long; the leases will run out by themselves."""
         if self._senders or not self._unrecorded:
             return False
         patience = ANSWER_PATIENCE if any(attempt.answer for attempt in self._unrecorded) else PATIENCE
-        return time.monotonic() - self._answered_at > patience
+        return boottime() - self._answered_at > patience
 
     @property
     def is_exhausted(self) -> bool:
-        """Return whether the limit is reached."""
+        """Whether the limit is reached."""
         return self._left == 0 and self.is_empty
 
     def finish(self) -> None:
@@ -109,66 +145,94 @@ class Pipeline:
         while not self.is_empty and not self.is_stuck:
             self._collect()
 
+    def rescue(self) -> None:
+        """Record what has come back although the database has just failed; it may be there again."""
+        for _ in range(RESCUES):
+            try:
+                return self.finish()
+            except DatabaseError:
+                connections.close_all()
+                time.sleep(RESCUE_PAUSE)
+        return None
+
     def close(self) -> None:
         """Let the threads end, and nothing more be sent."""
         self._senders.stop()
 
     def _collect(self) -> None:
-        answered = self._senders.collect(TICK)
+        release_connection()
+        answered = self._senders.collect(TICK, gather=GATHER)
         if answered:
-            self._answered_at = time.monotonic()
+            self._answered_at = boottime()
         self._unrecorded += answered
+        if self._senders.is_held:
+            # Nothing of it may begin between the record and the next look at the gate.
+            self._unrecorded += self._senders.recall()
         self._record()
 
     def _feed(self) -> None:
-        if self.is_empty and not outbox().due().exists():
+        room, now = self._room(), boottime()
+        if (room == 0 and now - self._looked_at < GATE_TICK) or now < self._held_until:
+            return
+        self._looked_at, self._is_unfinished = now, False
+        if room == 0:
+            if not Gate.load().is_open:
+                self._hold()
+            return
+        found = claim(room, ready=self._get_ready, notify=self._notify)
+        if found.is_held:
+            self._hold()
+        else:
+            self._take(found, room)
+
+    def _get_ready(self) -> None:
+        """Raise ``InvalidSetting`` before anything is claimed; again each time, because a key may change."""
+        self._transport = transports.current()
+        self._asks_consent = settings.consent() is not None
+
+    def _take(self, found: Claim, room: int) -> bool:
+        """Start what was claimed, and return whether there was anything to send."""
+        self._has_filled = len(found.attempts) == room
+        self._is_drained, self._is_unfinished = found.is_all, found.is_unfinished
+        if self._left is not None:
+            self._left -= len(found.attempts)
+        return self._start(found.attempts)
+
+    def _hold(self) -> None:
+        """Give back what has not begun, because the gate is not open, and probe if the time has come."""
+        self._unrecorded += self._senders.recall()
+        if self._senders or self._left == 0:
             return
         gate = Gate.load()
-        if not gate.is_open:
-            self._unrecorded += self._senders.recall()
-            room = int(not self._senders and self._left != 0 and self._may_probe(gate))
-        else:
-            room = self._room()
-        if room == 0:
-            return
-        # Before the claim, so that nothing is claimed where nothing can be sent; again each time, since keys change.
-        self._senders.transport = transports.current()
-        asks_consent = settings.consent() is not None
-        give_up_at = time.monotonic() + FRESH
-        # A probe that the contact does not want sent shows nothing: then the next event does.
-        while self._start(self._claim(room, gate), asks_consent) and gate.is_closed and self._left != 0:
-            self._record()
-            if time.monotonic() > give_up_at:
+        if gate.is_probe_due and not gate.is_paused:
+            self._probe(Probe(gate))
+        elif not gate.is_open:
+            self._held_until = boottime() + min(gate.seconds_until_probe or GATE_TICK, GATE_TICK)
+
+    def _probe(self, probe: Probe) -> None:
+        give_up_at = boottime() + CONSENT_TTL
+        while self._left != 0 and boottime() < give_up_at:
+            room = probe.size if self._left is None else min(probe.size, self._left)
+            found = claim(room, probe=probe, ready=self._get_ready, notify=self._notify)
+            self._is_unfinished = found.is_unfinished
+            if not found.attempts or self._take(found, room):
                 return
+            # An event that its contact does not want shows nothing: then the next one does.
+            self._record()
 
-    def _claim(self, room: int, gate: Gate) -> list[Attempt]:
-        began = time.monotonic()
-        attempts = [
-            Attempt(event, gate, leased_until=began + lease_seconds(), start_before=began + seconds_left(event))
-            for event in claim(room)
-        ]
-        self._has_filled = len(attempts) == room
-        if self._left is not None:
-            self._left -= len(attempts)
-        if attempts and not gate.is_closed and not Gate.load().is_open:
-            # Closed since it was looked at: these may be what another worker has just given back.
-            self._unrecorded += attempts
-            return []
-        return attempts
-
-    def _start(self, attempts: list[Attempt], asks_consent: bool) -> bool:
-        """Start what the contacts consent to, and return whether there was something, and nobody did."""
-        began = time.monotonic()
+    def _start(self, attempts: list[Attempt]) -> bool:
+        """Start the attempts that have consent, and return whether there were any."""
+        began, started = boottime(), False
         for number, attempt in enumerate(attempts):
-            if number and time.monotonic() - began > FRESH:
+            if number and boottime() - began > CONSENT_TTL:
                 # The leases must outlast the questions: the others are given back, and asked about in time.
                 self._unrecorded += attempts[number:]
                 break
             try:
-                attempt.is_refused = asks_consent and not _consents(attempt.event)
+                attempt.is_refused = self._asks_consent and not _consents(attempt.event)
             except Exception:
-                # Nobody has said no: these are given back, at once if possible, since the caller may end here. This
-                # one waits, or it would be the first again.
+                # An error is not a refusal: release these, at once if possible, because the caller may end here. The
+                # failing one backs off, or it would be claimed first again.
                 attempt.is_postponed = True
                 self._unrecorded += attempts[number:]
                 with suppress(DatabaseError):
@@ -177,9 +241,10 @@ class Pipeline:
             if attempt.is_refused:
                 self._unrecorded.append(attempt)
             else:
-                attempt.start_before = min(attempt.start_before, time.monotonic() + FRESH)
-                self._senders.start(attempt)
-        return bool(attempts) and all(attempt.is_refused for attempt in attempts)
+                attempt.start_before = min(attempt.start_before, boottime() + CONSENT_TTL)
+                self._senders.start(attempt, self._transport)
+                started = True
+        return started
 
     def _room(self) -> int:
         """Return how many events to claim: none as long as the threads have enough to do."""
@@ -187,33 +252,36 @@ class Pipeline:
         held = len(self._senders) + len(self._unrecorded)
         if held > capacity // 2:
             return 0
-        took, self._fed_at = time.monotonic() - self._fed_at, time.monotonic()
+        took, self._fed_at = boottime() - self._fed_at, boottime()
         if self._has_filled and took < QUICK:
-            self._ahead = min(2 * self._ahead, AHEAD)
+            self._ahead = min(2 * self._ahead, MAX_AHEAD)
         elif took > SLOW:
             self._ahead = 2
         room = self._ahead * self._concurrency - held
         return room if self._left is None else min(room, self._left)
 
-    def _may_probe(self, gate: Gate) -> bool:
-        return not gate.is_paused and gate.is_probe_due and gate.win_probe()
-
     def _record(self) -> None:
         if not self._unrecorded:
             return
-        locked = record(self._unrecorded)
-        for attempt in set(self._unrecorded).difference(locked):
+        recorded = record(self._unrecorded, self._notify)
+        # Whose row is locked elsewhere can't close the gate yet: the others must not wait for that.
+        self._senders.resume(self._unrecorded)
+        done = set(self._unrecorded).difference(recorded.left)
+        for attempt in done:
             if attempt.is_recorded and (attempt.answer or attempt.is_refused):
                 self.delivered[attempt.event.status] += 1
             elif attempt.is_recorded and self._left is not None and not attempt.event.is_finished:
                 self._left += 1
-        self._unrecorded = locked
+        self._unrecorded = recorded.left
+        if recorded.is_closing:
+            self._looked_at = 0.0  # what was claimed ahead must not be sent until the next look at the gate
+        self._is_drained = self._is_drained and not recorded.has_more
 
 
 def _consents(event: OutboxEvent) -> bool:
     try:
         return consent.is_given(event.as_event())
-    except InvalidEvent as error:
-        # An older version may have kept what this one refuses; it must not hold up the others.
-        logger.error("Nobody could be asked for consent to %s, which counts as no: %s", event, error)  # noqa: TRY400
+    except (InvalidEvent, DataError, IntegrityError, ProgrammingError) as error:
+        # An event of an older version, or a mistake in the function: neither must hold up the others for ever.
+        logger.error("The project could not be asked for consent to %s, which counts as no: %s", event, error)  # noqa: TRY400
         return False

@@ -1,153 +1,269 @@
+"""Answers written down, by the holder of the lease alone."""
+
 from __future__ import annotations
 
 import logging
+import operator
 from collections import defaultdict
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, NamedTuple
 
-from django.db import transaction
-from django.db.models import Case, F, When
-from django.dispatch import Signal
+from django.db import DataError, IntegrityError
 
 from brevo_events import signals
-from brevo_events.choices import GateReason, Status
-from brevo_events.columns import UtcNow, in_seconds
+from brevo_events.answers import Answer
+from brevo_events.choices import GateReason, Reason, Status
+from brevo_events.conf import settings
+from brevo_events.delivery import breaker, statements
 from brevo_events.delivery.attempts import Attempt
-from brevo_events.delivery.endings import free_followers, stale
-from brevo_events.delivery.verdicts import Change, Verdict, judge
-from brevo_events.models import MAX_ERROR_LENGTH, Gate, OutboxEvent, SendAttempt, outbox
-from brevo_events.retry import Answer
+from brevo_events.delivery.line import release
+from brevo_events.delivery.obsolete import Notify, reasons_to_end
+from brevo_events.delivery.transactions import own_transaction
+from brevo_events.models import MAX_ERROR_LENGTH, OutboxEvent
+from brevo_events.retry import Verdict, backoff, decide, is_failure
 
 logger = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 2000
+AT_ONCE = 500  # attempts in one INSERT
 
 
-def record(attempts: list[Attempt]) -> list[Attempt]:
+class Recorded(NamedTuple):
     """
-    Write down what has come back, and return what must be recorded again, since somebody else has locked its rows.
+    What came of a record.
 
-    Only the holder of an event's lease may write: the answer of a worker that
-    comes after its lease has run out is dropped, and logged.
+    ``left`` could not be written, because the rows are locked elsewhere;
+    ``has_more`` if anything may be due now because of the rest, and
+    ``is_closing`` if an answer asked for the gate to close.
     """
-    with transaction.atomic(using=outbox().db, durable=True):
-        outbox().begin_writing()
-        mine, locked = _still_mine(attempts)
-        verdicts = judge(mine)
-        changes = _without_stale({attempt: verdict.change for attempt, verdict in verdicts.items()})
-        _write(changes)
-        SendAttempt._default_manager.using(outbox().db).bulk_create(
-            [_row(attempt, attempt.answer) for attempt in mine if attempt.answer]
-        )
-        unfreed = free_followers(attempt.event.pk for attempt, change in changes.items() if change.is_final)
-        turns = _turn_gate(verdicts)
-    for attempt in mine:
-        attempt.is_recorded = True
-    _announce(changes, unfreed)
-    for turn in turns:
-        turn.send_robust(Gate, gate=Gate.load())
-    return locked
+
+    left: list[Attempt]
+    has_more: bool = False
+    is_closing: bool = False
 
 
-def _still_mine(attempts: list[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
-    """Return whose rows are locked now and still leased to us, and whose rows somebody else has locked."""
-    rows = outbox().filter(pk__in=[attempt.event.pk for attempt in attempts])
-    tokens = {pk: event.lease_token for pk, event in outbox().lock_by_key(a.event.pk for a in attempts).items()}
-    elsewhere = dict(rows.values_list("pk", "lease_token")) if len(tokens) < len(attempts) else {}
-    mine, locked = [], []
+def record(attempts: list[Attempt], notify: Notify = operator.call) -> Recorded:
+    """
+    Record what came back.
+
+    Only the holder of an event's lease may write: an answer that comes after
+    the lease has run out is dropped, and logged. Observers are called by
+    ``notify``, after the commit.
+    """
+    if not attempts:
+        return Recorded([])
+    try:
+        return _record(attempts, notify)
+    except (DataError, IntegrityError):
+        # One that the database refuses must not keep the others from being recorded.
+        if len(attempts) == 1:
+            return _record([_without_its_text(attempts[0])], notify)
+    each = [record([attempt], notify) for attempt in attempts]
+    return Recorded(
+        [attempt for one in each for attempt in one.left],
+        any(one.has_more for one in each),
+        any(one.is_closing for one in each),
+    )
+
+
+class _Row(NamedTuple):
+    token: str | None
+    reason: str
+
+
+def _record(attempts: list[Attempt], notify: Notify) -> Recorded:
+    using = OutboxEvent.objects.db
+    with own_transaction(using):
+        rows, closed_for = _lock(using, attempts)
+        mine, left, lost = _sorted(using, attempts, rows)
+        verdicts = _judge(mine, rows, is_closed=closed_for is not None)
+        _write(using, verdicts)
+        _insert_attempts(using, [attempt for attempt in mine if attempt.answer])
+        ended = {a.event.pk: a.event.contact for a, verdict in verdicts.items() if verdict.status != Status.PENDING}
+        locked_out, is_released = release(ended)
+        turns = breaker.turn(verdicts, closed_for)
+    for attempt, verdict in verdicts.items():
+        _update(attempt, verdict)
+    if lost:
+        notify(partial(_log_lost, lost))
+    if turns:
+        notify(partial(breaker.announce, turns))
+    if ended:
+        _announce([attempt.event for attempt in verdicts if attempt.event.is_finished], locked_out, notify)
+    is_closing = any(verdict.closes for verdict in verdicts.values())
+    return Recorded(left, is_released or len(ended) < len(verdicts), is_closing)
+
+
+def _lock(using: str, attempts: list[Attempt]) -> tuple[dict[int, _Row], str | None]:
+    keys = statements.keys(using, [attempt.event.pk for attempt in attempts])
+    found = statements.rows(using, statements.of(using).lock, [keys])
+    return {pk: _Row(token, reason) for pk, token, reason, _ in found}, found[0][-1] if found else None
+
+
+def _sorted(
+    using: str, attempts: list[Attempt], rows: dict[int, _Row]
+) -> tuple[list[Attempt], list[Attempt], list[Attempt]]:
+    """Return the attempts whose rows are locked now and still leased to us, those locked elsewhere, and the others."""
+    missing = [attempt.event.pk for attempt in attempts if attempt.event.pk not in rows]
+    elsewhere = dict(OutboxEvent.objects.filter(pk__in=missing).values_list("pk", "lease_token")) if missing else {}
+    mine, left, lost = [], [], []
     for attempt in attempts:
         pk, token = attempt.event.pk, attempt.event.lease_token
-        if tokens.get(pk) == token:
+        if pk in rows and rows[pk].token == token:
             mine.append(attempt)
-        elif pk not in tokens and elsewhere.get(pk) == token:
-            locked.append(attempt)
+        elif pk not in rows and elsewhere.get(pk) == token:
+            left.append(attempt)
         else:
-            what = "answer to" if attempt.answer else "lease of"
-            logger.warning("The %s %s came back after its lease had run out, and is dropped.", what, attempt.event)
-    return mine, locked
+            lost.append(attempt)
+    return mine, left, lost
 
 
-def _without_stale(changes: dict[Attempt, Change]) -> dict[Attempt, Change]:
-    """Cancel what would be put back although it has expired, or a newer event has superseded it."""
-    reasons = stale(attempt.event.pk for attempt, change in changes.items() if change.status == Status.PENDING)
+def _judge(attempts: list[Attempt], rows: dict[int, _Row], *, is_closed: bool) -> dict[Attempt, Verdict]:
+    """Return the verdict on each answer, in their order: from an outage on, no attempt is counted."""
+    verdicts: dict[Attempt, Verdict] = {}
+    streak: breaker.Streak | None = None
+    is_counting = not is_closed
+    for attempt in attempts:
+        verdict = _verdict(attempt, is_counting)
+        if verdict.is_about_event:
+            if streak:
+                streak.end()
+        elif verdict.is_counted and attempt.answer and is_failure(attempt.answer.status):
+            streak = streak or breaker.Streak.load()
+            streak.add(attempt.event.contact)
+            if streak.is_outage:
+                verdict, is_counting = verdict._replace(closes=GateReason.OUTAGE), False
+        verdicts[attempt] = verdict
+    return _without_obsolete(verdicts, rows)
+
+
+def _verdict(attempt: Attempt, is_counting: bool) -> Verdict:
+    event = attempt.event
+    if attempt.is_refused:
+        return Verdict(Status.CANCELLED, Reason.NO_CONSENT)
+    if attempt.is_postponed:
+        return Verdict(Status.PENDING, delay=backoff(event.attempts + 1, settings.RETRY_BACKOFF))
+    if attempt.answer is None:
+        return Verdict(Status.PENDING)
+    return decide(
+        attempt.answer,
+        attempts=event.attempts,
+        max_attempts=settings.MAX_ATTEMPTS,
+        first_backoff=settings.RETRY_BACKOFF,
+        last_code=event.response_code,
+        is_probe=attempt.is_probe,
+        is_counting=is_counting,
+    )
+
+
+def _without_obsolete(verdicts: dict[Attempt, Verdict], rows: dict[int, _Row]) -> dict[Attempt, Verdict]:
+    """Cancel events that would be put back although they have expired, or a newer one replaces them."""
+    suspects = [a.event.pk for a, v in verdicts.items() if v.status == Status.PENDING and _may_be_obsolete(a, rows)]
+    if not suspects:
+        return verdicts
+    reasons = reasons_to_end(suspects)
     return {
-        attempt: replace(change, status=Status.CANCELLED, reason=reasons[attempt.event.pk])
-        if attempt.event.pk in reasons
-        else change
-        for attempt, change in changes.items()
+        a: v._replace(status=Status.CANCELLED, reason=reasons[a.event.pk]) if a.event.pk in reasons else v
+        for a, v in verdicts.items()
     }
 
 
-def _write(changes: dict[Attempt, Change]) -> None:
-    alike: dict[Change, list[int]] = defaultdict(list)
-    for attempt, change in changes.items():
-        alike[change].append(attempt.event.pk)
-    for change, pks in alike.items():
-        when: dict[str, Any] = {"due_at": change.due_at or _due(change.seconds)}
-        if change.is_final:
-            when = {"due_at": None, "finished_at": UtcNow()}
-        outbox().filter(pk__in=pks).update(
-            status=change.status,
-            reason=change.reason,
-            response_code=change.response_code,
-            attempts=F("attempts") + change.counted,
-            lease_token=None,
-            **when,
-        )
+def _may_be_obsolete(attempt: Attempt, rows: dict[int, _Row]) -> bool:
+    return bool(attempt.may_become_obsolete or rows[attempt.event.pk].reason)
 
 
-def _due(seconds: int) -> Case:
-    # What expires meanwhile ends then, or what waits behind it would wait for nothing.
-    due = in_seconds(seconds)
-    return Case(When(expires_at__lt=due, then=F("expires_at")), default=due)
+def _write(using: str, verdicts: dict[Attempt, Verdict]) -> None:
+    """Update events with like outcomes together."""
+    alike: dict[tuple[str, tuple[Any, ...]], list[int]] = defaultdict(list)
+    for attempt, verdict in verdicts.items():
+        alike[_step(using, attempt, verdict)].append(attempt.event.pk)
+    for (statement, values), pks in alike.items():
+        statements.changed(using, statement, [*values, statements.keys(using, pks)])
 
 
-def _row(attempt: Attempt, answer: Answer) -> SendAttempt:
-    return SendAttempt(
-        event=attempt.event,
-        started_at=attempt.started_at,
-        duration_ms=round(answer.duration * 1000),
-        response_code=answer.status,
-        error=_storable(answer.code, MAX_ERROR_LENGTH),
-        answer=_storable(answer.body, MAX_ANSWER_BYTES),
+def _step(using: str, attempt: Attempt, verdict: Verdict) -> tuple[str, tuple[Any, ...]]:
+    """Return the statement that a verdict asks for, and its values."""
+    said, code = statements.of(using), _response_code(attempt)
+    if verdict.status != Status.PENDING:
+        failing = _failing(attempt if verdict.status == Status.FAILED else None)
+        return said.end, (verdict.status.value, str(verdict.reason), code, int(verdict.is_counted), *failing)
+    failing = _failing(attempt)
+    if verdict.delay is None and attempt.was_due_at is not None:
+        return said.give_back, (code, attempt.was_due_at, *failing)
+    seconds = round(verdict.delay or 0)
+    return said.put_back, (code, int(verdict.is_counted), seconds, seconds, *failing)
+
+
+def _failing(attempt: Attempt | None) -> tuple[str | None, int]:
+    fingerprint = attempt.answer.fingerprint if attempt and attempt.answer else None
+    return fingerprint, int(fingerprint is not None)
+
+
+def _response_code(attempt: Attempt) -> int | None:
+    return attempt.answer.status if attempt.answer else attempt.event.response_code
+
+
+def _insert_attempts(using: str, attempts: list[Attempt]) -> None:
+    said = statements.of(using)
+    for start in range(0, len(attempts), AT_ONCE):
+        rows = [_row(attempt, attempt.answer) for attempt in attempts[start : start + AT_ONCE] if attempt.answer]
+        statement = said.insert_attempts + ", ".join([said.one_attempt] * len(rows))
+        statements.changed(using, statement, [value for row in rows for value in row])
+
+
+def _row(attempt: Attempt, answer: Answer) -> tuple[Any, ...]:
+    return (
+        attempt.event.pk,
+        -round(attempt.age, 3),
+        round(answer.duration * 1000),
+        answer.status,
+        _storable(answer.code, MAX_ERROR_LENGTH),
+        _storable(answer.body, MAX_ANSWER_BYTES),
     )
 
 
 def _storable(text: str, max_bytes: int) -> str:
     """Return what every database takes of a text that came from outside: no NUL, no lone surrogates, not too long."""
-    return text.replace("\0", "\ufffd").encode(errors="replace")[:max_bytes].decode(errors="ignore")
+    return text.replace("\0", "\ufffd").encode(errors="replace")[:max_bytes].decode(errors="ignore") if text else text
 
 
-def _turn_gate(verdicts: dict[Attempt, Verdict]) -> list[Signal]:
-    """Close the gate at the first answer that asks for it, open it at a probe's answer; return what to tell."""
-    turns = []
-    for attempt, verdict in verdicts.items():
-        gate, status = attempt.gate, attempt.answer.status if attempt.answer else None
-        if verdict.closes:
-            is_news = gate.close(verdict.closes, status, verdict.decision.delay) and not gate.is_closed
-            if is_news:
-                logger.error("Sending is held back: %s (response code %s).", verdict.closes.label, status)
-                turns.append(signals.gate_closed)
-        elif verdict.decision.is_about_event:
-            if gate.open():
-                logger.info("Sending goes on.")
-                turns.append(signals.gate_opened)
-        elif attempt.is_probe and attempt.answer:
-            gate.close(GateReason(gate.reason), status)
-    return turns
+def _without_its_text(attempt: Attempt) -> Attempt:
+    attempt.answer = Answer(None, "The database refused the answer.", error="transport")
+    return attempt
 
 
-def _announce(changes: dict[Attempt, Change], unsettled: set[int]) -> None:
-    for attempt, change in changes.items():
-        event = attempt.event
-        event.status, event.reason, event.response_code = change.status, change.reason, change.response_code
-        event.attempts += change.counted
-        event.lease_token = None
-        if change.status == Status.SENT:
-            signals.event_sent.send_robust(OutboxEvent, event=event)
-        elif change.status == Status.FAILED:
-            logger.error("%s failed: %s (response code %s).", event, change.reason, change.response_code)
-            signals.event_failed.send_robust(OutboxEvent, event=event)
-        elif change.status == Status.CANCELLED and event.pk not in unsettled:
-            # The others are announced by whoever settles them.
-            signals.event_cancelled.send_robust(OutboxEvent, event=event)
+def _update(attempt: Attempt, verdict: Verdict) -> None:
+    event = attempt.event
+    event.response_code = _response_code(attempt)
+    event.status, event.reason, event.lease_token = verdict.status, verdict.reason, None
+    event.attempts += verdict.is_counted
+    attempt.is_recorded = True
+
+
+def _log_lost(attempts: Iterable[Attempt]) -> None:
+    for attempt in attempts:
+        what = "answer to" if attempt.answer else "lease of"
+        logger.warning("The %s %s came back after its lease had run out, and is dropped.", what, attempt.event)
+
+
+def _announce(events: Iterable[OutboxEvent], locked_out: set[int], notify: Notify) -> None:
+    """Log failures and notify observers, except of cancelled events that somebody has still to settle."""
+    for event in events:
+        signal = _SIGNALS[Status(event.status)]
+        is_unsettled = event.status == Status.CANCELLED and event.pk in locked_out
+        if not is_unsettled and (event.status == Status.FAILED or signal.has_listeners(OutboxEvent)):
+            notify(partial(_tell, event))
+
+
+def _tell(event: OutboxEvent) -> None:
+    if event.status == Status.FAILED:
+        logger.error("%s failed: %s (response code %s).", event, event.reason, event.response_code)
+    _SIGNALS[Status(event.status)].send_robust(OutboxEvent, event=event)
+
+
+_SIGNALS = {
+    Status.SENT: signals.event_sent,
+    Status.FAILED: signals.event_failed,
+    Status.CANCELLED: signals.event_cancelled,
+}

@@ -1,9 +1,10 @@
-"""How bytes leave: each transport is a class with ``send(body) -> Answer``."""
+"""How bytes leave: each transport is a class with ``send(body, call) -> Answer``."""
 
 from __future__ import annotations
 
 from brevo_events.conf import settings
-from brevo_events.transports.base import Answer, Readdressing, Transport
+from brevo_events.transports.base import Answer, Transport
+from brevo_events.transports.override import Readdressing
 
 __all__ = ["TRANSPORTS", "Answer", "Transport", "current"]
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from brevo_events.events import readdressed
-from brevo_events.retry import Answer
+from brevo_events.answers import Answer
+from brevo_events.choices import Call
 
-__all__ = ["Answer", "Readdressing", "Transport"]
+__all__ = ["Answer", "Transport"]
 
 
 class Transport:
@@ -19,17 +19,6 @@ class Transport:
         """Return an instance as the settings want it; raises ``InvalidSetting`` where they do not suffice."""
         return cls()
 
-    def send(self, body: str) -> Answer:
-        """Send one request body, a JSON text, and return the answer; raise nothing."""
+    def send(self, body: str, call: str = Call.TRACK_EVENT) -> Answer:
+        """Send the body of one call, a JSON text, and return the answer; raise nothing."""
         raise NotImplementedError
-
-
-class Readdressing(Transport):
-    """Send by another transport, every event for one address: ``OVERRIDE_EMAIL``."""
-
-    def __init__(self, transport: Transport, email: str) -> None:
-        self._transport = transport
-        self._email = email
-
-    def send(self, body: str) -> Answer:
-        return self._transport.send(readdressed(body, self._email))

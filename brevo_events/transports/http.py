@@ -1,73 +1,77 @@
 from __future__ import annotations
 
 import os
-import time
-from collections import deque
+from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 import requests
+import urllib3
 
-from brevo_events.conf import Secret, is_loopback, is_testing, settings
+from brevo_events import __version__
+from brevo_events.choices import Call
+from brevo_events.conf import is_testing, settings
+from brevo_events.endpoints import is_loopback, url_of
 from brevo_events.exceptions import InvalidSetting
+from brevo_events.secrets import Secret
 from brevo_events.transports.base import Answer, Transport
-from brevo_events.transports.channel import Channel, Route
-from brevo_events.transports.watchdog import Watchdog
+from brevo_events.transports.client import Client
 
-IDLE_LIMIT = 30  # seconds; servers and proxies on the way drop a connection that is idle for longer
+Made = TypeVar("Made")
+
+HEADERS = {
+    "accept": "application/json",
+    "content-type": "application/json",
+    "user-agent": f"django-brevo-events/{__version__}",
+}
 
 
 class HttpTransport(Transport):
-    """
-    Post events to Brevo over kept-alive connections, one for each thread that sends.
-
-    An attempt is cut off when its deadline is over, however slowly the other
-    side drips. Redirects are not followed: ``requests`` would hand the
-    ``ma-key`` header to the other host.
-    """
+    """Posts events to Brevo over kept-alive connections that all sender threads share."""
 
     def __init__(self, url: str, key: Secret, timeout: float, deadline: float) -> None:
-        self._route = Route(url, key, timeout)
-        self._deadline = deadline
-        self._watchdog = Watchdog()
-        self._idle: deque[Channel] = deque()
+        self._client = Client(url, key, timeout, deadline)
+        self._prototypes = {
+            call.value: requests.Request("POST", url_of(call, url), headers=HEADERS, data="{}").prepare()
+            for call in Call
+        }
 
     @classmethod
     def from_settings(cls) -> HttpTransport:
-        if is_testing() and not is_loopback(settings.URL):
-            raise InvalidSetting(
-                "Under test the http transport calls loopback only. Use brevo_events.testing.FakeBrevo and set "
-                "BREVO_EVENTS['URL'] to its url, or leave TRANSPORT at 'locmem'."
-            )
+        refuse_real_hosts_under_test(settings.URL)
         if not (key := settings.ma_key()):
             raise InvalidSetting("BREVO_EVENTS['MA_KEY'] is not set: events are kept, and go out once it is.")
-        try:
-            return _shared(settings.URL, key, settings.TIMEOUT, settings.attempt_deadline, os.getpid())
-        except (OSError, requests.RequestException) as error:
-            problem = f"{type(error).__name__}: {error}"
-        # Outside the except clause, so that nothing of requests is its context.
-        raise InvalidSetting(f"Nothing can be sent to BREVO_EVENTS['URL'] {settings.URL!r} ({problem}).")
+        return usable(
+            f"BREVO_EVENTS['URL'] {settings.URL!r}",
+            lambda: _shared(settings.URL, key, settings.TIMEOUT, settings.attempt_deadline, os.getpid()),
+        )
 
-    def send(self, body: str) -> Answer:
-        channel = self._take_channel()
-        with self._watchdog.watching(channel, self._deadline):
-            answer = channel.post(body)
-        if channel.is_reusable:
-            channel.idle_since = time.monotonic()
-            self._idle.append(channel)
-        else:
-            channel.close()
-        return answer
+    def send(self, body: str, call: str = Call.TRACK_EVENT) -> Answer:
+        request = self._prototypes[call].copy()
+        request.body = body.encode()
+        request.headers["Content-Length"] = str(len(request.body))
+        return self._client.send(request)
 
-    def _take_channel(self) -> Channel:
-        while self._idle:
-            try:
-                channel = self._idle.pop()
-            except IndexError:  # another thread was quicker
-                break
-            if time.monotonic() - channel.idle_since < IDLE_LIMIT:
-                return channel
-            channel.close()
-        return Channel(self._route)
+
+def refuse_real_hosts_under_test(url: str) -> None:
+    """Raise ``InvalidSetting`` if Django's test environment is set up and the URL leaves this machine."""
+    if is_testing() and not is_loopback(url):
+        raise InvalidSetting(
+            "Under test the http transport calls loopback only. Use brevo_events.testing.FakeBrevo and set "
+            "BREVO_EVENTS['URL'] to its url, or leave TRANSPORT at 'locmem'."
+        )
+
+
+def usable(address: str, make: Callable[[], Made]) -> Made:
+    """Return what is made, or raise ``InvalidSetting`` if this machine cannot send to an address."""
+    try:
+        return make()
+    except (OSError, requests.RequestException) as error:
+        problem = f"{type(error).__name__}: {error}"
+    except (ValueError, urllib3.exceptions.HTTPError):
+        problem = "the proxy in the environment has an invalid address"  # the error might show its password
+    # Outside the except clause, so that nothing of requests is its context.
+    raise InvalidSetting(f"Nothing can be sent to {address} ({problem}).")
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -14,8 +15,13 @@ class UtcNow(Now):
 
     Every due time and lease is set and compared by it, so that the clocks of
     several hosts do not matter. Django's ``Now()`` is the server's local time
-    on MariaDB.
+    on MariaDB, and has three decimals on SQLite: as the texts that they are
+    there, such moments sort before the same ones with six.
     """
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra_context: Any) -> Any:
+        template = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000', 'NOW')"
+        return self.as_sql(compiler, connection, template=template, **extra_context)
 
     def as_mysql(self, compiler: Any, connection: Any, **extra_context: Any) -> Any:
         return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra_context)
@@ -26,20 +32,14 @@ def in_seconds(seconds: float) -> Combinable:
     return models.ExpressionWrapper(UtcNow() + timedelta(seconds=seconds), output_field=models.DateTimeField())
 
 
-class _Exact:
-    """Compare and store text as it is: MariaDB's usual collation ignores accents and case."""
+def boottime() -> float:
+    """
+    Return the seconds since some moment in the past, like ``time.monotonic()``.
 
-    def db_parameters(self, connection: Any) -> dict[str, Any]:
-        parameters: dict[str, Any] = super().db_parameters(connection)  # type: ignore[misc]
-        if connection.vendor == "mysql":
-            # The plain utf8mb4_bin takes "a" and "a " for equal; each server names the other one differently.
-            parameters["collation"] = "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
-        return parameters
-
-
-class ExactCharField(_Exact, models.CharField):  # type: ignore[type-arg]
-    """Hold a short text that is equal only to itself, on every database."""
+    It goes on while a machine is suspended, so that leases end as they do for
+    the database.
+    """
+    return time.clock_gettime(_CLOCK)
 
 
-class ExactTextField(_Exact, models.TextField):  # type: ignore[type-arg]
-    """Hold a text in any script, whatever MariaDB's character set is."""
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

@@ -1,0 +1,55 @@
+"""The database connections of a thread that delivers: pages must never have to wait for them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections
+
+_thread = threading.local()
+_behind_pooler: dict[str, bool] = {}
+
+
+@contextmanager
+def owned_connections() -> Iterator[None]:
+    """Let ``release_connection()`` act in this thread meanwhile: nothing but delivery uses its connections."""
+    _thread.is_owner = True
+    try:
+        yield
+    finally:
+        _thread.is_owner = False
+
+
+def release_connection() -> None:
+    """
+    Give this thread's pooled connections back, for others to use during a wait.
+
+    A direct connection is kept, and so is one in a transaction. Does nothing
+    outside of ``owned_connections()``: a request's connection is the request's.
+    """
+    if not getattr(_thread, "is_owner", False):
+        return
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None and not connection.in_atomic_block and is_pooled(connection):
+            connection.close()
+
+
+def is_pooled(connection: Any) -> bool:
+    """Return whether an open connection comes from Django's pool, or leads to a pooler such as PgBouncer."""
+    if connection.settings_dict.get("OPTIONS", {}).get("pool"):
+        return True
+    if connection.vendor != "postgresql":
+        return False
+    if connection.alias not in _behind_pooler:
+        _behind_pooler[connection.alias] = _is_behind_pooler(connection)
+    return _behind_pooler[connection.alias]
+
+
+def _is_behind_pooler(connection: Any) -> bool:
+    # The server process behind a pooler changes, so the pooler makes up the process ID that it tells the driver.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return bool(cursor.fetchone()[0] != connection.connection.info.backend_pid)

@@ -1,0 +1,130 @@
+"""The circuit breaker: which answers close the gate, and which open it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.dispatch import Signal
+
+from brevo_events import signals
+from brevo_events.choices import GateReason
+from brevo_events.delivery import statements
+from brevo_events.delivery.attempts import Attempt
+from brevo_events.models import Gate, OutboxEvent
+from brevo_events.retry import Verdict, is_failure
+
+logger = logging.getLogger(__name__)
+
+CONTACTS = 3  # one contact alone may be a poison event in a quiet shop
+ANSWERS = 16  # in a row, if Brevo accepted something only moments ago: a part of its servers may be ill
+RECENT = 10  # seconds
+WITHIN = 300  # seconds; older failures show nothing about now
+PROBES = 3  # after each cool-down; one event alone may fail whatever happens
+
+
+@dataclass(slots=True)
+class Streak:
+    """
+    The latest failures in a row, of all processes.
+
+    It is read from the recorded attempts when an answer fails, so that no
+    process has to remember anything.
+    """
+
+    contacts: list[str] = field(default_factory=list)
+    seconds_since_success: float | None = None
+
+    @classmethod
+    def load(cls) -> Streak:
+        """Return the streak before the answers that are being recorded."""
+        using, streak = OutboxEvent.objects.db, cls()
+        for code, contact, age in statements.rows(using, statements.of(using).last_answers, [2 * ANSWERS]):
+            failed = is_failure(code)
+            if age > WITHIN:
+                break
+            if failed is False:
+                streak.seconds_since_success = age
+                break
+            if failed:
+                streak.contacts.append(contact)
+        return streak
+
+    def add(self, contact: str) -> None:
+        """Count a failure."""
+        self.contacts.append(contact)
+
+    def end(self) -> None:
+        """Begin anew after an answer about an event."""
+        self.contacts, self.seconds_since_success = [], 0.0
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether there are failures over several contacts and no recent success, over enough answers to tell."""
+        is_recent = self.seconds_since_success is not None and self.seconds_since_success < RECENT
+        return len(set(self.contacts)) >= CONTACTS and (not is_recent or len(self.contacts) >= ANSWERS)
+
+
+@dataclass(slots=True)
+class Probe:
+    """The few requests after a cool-down that show whether the gate can open."""
+
+    gate: Gate
+    is_won: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many events to send: one if the key or the URL is wrong, else a few."""
+        return 1 if self.gate.reason == GateReason.ACCOUNT else PROBES
+
+    def win(self) -> bool:
+        """Return whether this caller, of all processes, may make these requests."""
+        self.is_won = self.is_won or self.gate.win_probe()
+        return self.is_won
+
+
+Turn = tuple[Signal, Gate]
+
+
+def turn(verdicts: dict[Attempt, Verdict], closed_for: str | None) -> list[Turn]:
+    """
+    Close or open the gate as the answers ask for, and return the signals to send; inside the transaction.
+
+    ``closed_for`` is the reason for which it is closed now. Any answer about an
+    event opens it, also to a request from before it closed; but the time for
+    which a 429 asked is waited out.
+    """
+    turns: list[Turn] = []
+    for attempt, verdict in verdicts.items():
+        if verdict.closes:
+            turns += _close(attempt, verdict, verdict.closes)
+            closed_for = verdict.closes
+        elif verdict.is_about_event:
+            if closed_for is not None and (attempt.is_probe or closed_for != GateReason.THROTTLED):
+                turns += _open(attempt)
+                closed_for = None
+        elif attempt.is_probe and attempt.answer:
+            attempt.gate.close(GateReason(attempt.gate.reason), attempt.answer.status, event=attempt.event.pk)
+    return turns
+
+
+def _close(attempt: Attempt, verdict: Verdict, reason: GateReason) -> list[Turn]:
+    status = attempt.answer.status if attempt.answer else None
+    is_closed = attempt.gate.close(reason, status, verdict.hold, event=attempt.event.pk)
+    return [(signals.gate_closed, Gate.load())] if is_closed and not attempt.is_probe else []
+
+
+def _open(attempt: Attempt) -> list[Turn]:
+    return [(signals.gate_opened, Gate.load())] if Gate.load().open(event=attempt.event.pk) else []
+
+
+def announce(turns: Iterable[Turn]) -> None:
+    """Log and signal that the gate has closed or opened, after the commit."""
+    for signal, gate in turns:
+        if signal is signals.gate_closed:
+            reason = GateReason(gate.reason).label
+            logger.error("Delivery is on hold: %s (response code %s).", reason, gate.response_code)
+        else:
+            logger.info("Delivery goes on.")
+        signal.send_robust(Gate, gate=gate)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from brevo_events.choices import FINISHED
+
+
+class _Exact:
+    """Compare and store text as it is: MariaDB's usual collation ignores accents and case."""
+
+    def db_parameters(self, connection: Any) -> dict[str, Any]:
+        parameters: dict[str, Any] = super().db_parameters(connection)  # type: ignore[misc]
+        if connection.vendor == "mysql":
+            # The plain utf8mb4_bin takes "a" and "a " for equal; each server names the other one differently.
+            parameters["collation"] = "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
+        return parameters
+
+
+class ExactCharField(_Exact, models.CharField):  # type: ignore[type-arg]
+    """Hold a short text that is equal only to itself, on every database."""
+
+
+class ExactTextField(_Exact, models.TextField):  # type: ignore[type-arg]
+    """Hold a text in any script, whatever MariaDB's character set is."""
+
+
+class SparseIndex(models.Index):
+    """An index of the few rows with a value in its first column, but of all rows on MariaDB, which leaves none out."""
+
+    # No condition of its own: Django would warn of that at every migrate on MariaDB.
+    def create_sql(self, model: type[models.Model], schema_editor: Any, using: str = "", **kwargs: Any) -> Any:
+        if not schema_editor.connection.features.supports_partial_indexes:
+            return super().create_sql(model, schema_editor, using, **kwargs)
+        has_value = models.Q(**{f"{self.fields[0]}__isnull": False})
+        partial = models.Index(fields=self.fields, name=self.name, condition=has_value)
+        return partial.create_sql(model, schema_editor, using, **kwargs)
+
+
+class FinishedIndex(models.Index):
+    """
+    Hold finished events only on PostgreSQL, and all of them elsewhere.
+
+    Statistics that were taken while nothing waited make PostgreSQL believe that
+    nothing ever does: by an index of all statuses it would then look for the
+    turn of each contact through all that waits of everybody.
+    """
+
+    # No condition of its own: MariaDB knows none, and Django would warn of that at every migrate.
+    def create_sql(self, model: type[models.Model], schema_editor: Any, using: str = "", **kwargs: Any) -> Any:
+        if schema_editor.connection.vendor != "postgresql":
+            return super().create_sql(model, schema_editor, using, **kwargs)
+        finished = models.Q(status__in=FINISHED)
+        partial = models.Index(fields=self.fields, name=self.name, condition=finished)
+        return partial.create_sql(model, schema_editor, using, **kwargs)
