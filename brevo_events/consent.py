@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 
 def is_given(event: Event) -> bool:
     """
-    Ask the project's ``CONSENT`` whether the contact wants this event to go out.
+    Return whether the contact consents to this event, as the project's ``CONSENT`` says.
 
     An error in it counts as no, and is logged; one of the database propagates,
-    since it says nothing about the contact. Raises ``InvalidSetting`` where
-    the function that the setting names does not exist.
+    because it says nothing about the contact. Raises ``InvalidSetting`` if the
+    function that the setting names does not exist.
     """
     ask = settings.consent()
     if ask is None:
@@ -34,7 +34,7 @@ def is_given(event: Event) -> bool:
 
 
 def _is_asynchronous(answer: Any) -> bool:
-    # What has still to be awaited is true, whatever it would say.
+    # A coroutine is true, whatever it would return.
     if not isawaitable(answer):
         return False
     if iscoroutine(answer):

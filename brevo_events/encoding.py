@@ -2,53 +2,162 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
+from django.db import Error as DatabaseError
 from django.utils import timezone
 from django.utils.functional import Promise
 
+from brevo_events.addresses import without_addresses
 from brevo_events.exceptions import InvalidEvent
 
+# Brevo documents no limits for this endpoint; this is its published one for the custom events of API v3.
+MAX_BODY_BYTES = 50_000
 MAX_DEPTH = 20
+MAX_KEY_LENGTH = 200
+MAX_SHOWN = 80  # characters of a value in a message
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SIMPLE_KEY = re.compile(r"[\w-]{1,40}")
 
 
-def encode(value: Any, path: str, depth: int = 0) -> Any:
+def encode(value: Any, path: str) -> Any:
     """
     Return a copy of a value that is made of JSON's own types only.
 
-    A Decimal becomes a number, since Brevo's workflow conditions compare
+    A Decimal becomes a number, because Brevo's workflow conditions compare
     numbers; a date becomes ISO 8601, a naive datetime in the current time zone.
     ``path`` names the value in the message of ``InvalidEvent``.
     """
-    if _is_plain(value):
-        return value
-    if isinstance(value, Enum):
-        return encode(value.value, path, depth)
-    if isinstance(value, str):
-        return check_text(value, path)
-    if isinstance(value, int | float | Decimal):
-        return _number(value, path)
-    if isinstance(value, Mapping):
-        return _object(value, path, depth + 1)
-    if isinstance(value, list | tuple | set | frozenset):
-        return _array(value, path, depth + 1)
-    return _scalar(value, path)
+    try:
+        return _Encoder().encode(value, 0)
+    except _Refused as refused:
+        raise InvalidEvent(refused.message(path)) from refused.__cause__
+    except _TooLong:
+        # Without the path to the value at which the counting ended: that one is no worse than the others.
+        message = f"{path} is more than {MAX_BODY_BYTES} bytes long: send fewer items or shorter texts."
+        raise InvalidEvent(message) from None
 
 
-def check_text(value: str, path: str) -> str:
-    """Return the text, or refuse what a database or a JSON reader would refuse: NUL and lone surrogates."""
-    if "\0" in value:
-        raise InvalidEvent(f"{path} contains a NUL character.")
-    if not value.isascii():
+def plain_text(value: Any) -> str:
+    """Return the text of a string or a lazy one as a plain ``str``, whatever its own ``__str__`` says."""
+    return str.__str__(value if issubclass(type(value), str) else str(value))
+
+
+def plain_number(value: Any) -> int | float:
+    """Return an int or a float without what a subclass makes of it; raises ``TypeError`` for anything else."""
+    return int.__int__(value) if isinstance(value, int) else float.__float__(value)
+
+
+def text_problem(text: str) -> str:
+    """Return what a database or a JSON reader would refuse in a text, or an empty one: NUL and lone surrogates."""
+    if "\0" in text:
+        return "contains a NUL character"
+    if not text.isascii():
         try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidEvent(f"{path} contains a lone surrogate, which is no character.") from error
-    return str(value)
+            text.encode()
+        except UnicodeEncodeError:
+            return "contains a lone surrogate, which is no character"
+    return ""
+
+
+def has_control_character(text: str) -> bool:
+    """Return whether a text could forge a line of a log, or steer a terminal."""
+    return bool(_CONTROL.search(text))
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: short, on one line, without addresses, whatever its ``repr`` does."""
+    try:
+        text = repr(value[:MAX_SHOWN] if isinstance(value, str) else value)[: 2 * MAX_SHOWN]
+    except DatabaseError:
+        raise
+    except Exception:  # noqa: BLE001 - a ValueError for a huge int, a RecursionError, or the value's own code
+        text = f"a value of type {type(value).__name__}"
+    text = _CONTROL.sub("…", without_addresses(text))
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+
+
+class _Refused(Exception):
+    """
+    The reason why a value cannot be sent.
+
+    The path is added step by step on the way out: to build the path of each
+    value beforehand would cost more than the encoding itself.
+    """
+
+    def __init__(self, problem: str, prefix: str = "") -> None:
+        super().__init__(problem)
+        self.problem, self.prefix = problem, prefix
+        self.steps: list[str | int] = []
+
+    def message(self, path: str) -> str:
+        path += "".join(_shown_step(step) for step in reversed(self.steps))
+        return f"{self.prefix}{path if len(path) <= 200 else path[:199] + '…'} {self.problem}."
+
+
+class _TooLong(Exception):
+    """More than a body may hold, found before all of it was looked at."""
+
+
+class _Encoder:
+    def __init__(self) -> None:
+        self._left = MAX_BODY_BYTES  # each value needs a byte at least, and each text as many as it has letters
+
+    def encode(self, value: Any, depth: int) -> Any:
+        if not _is_plain(value):
+            try:
+                value = self._convert(value, depth)
+            except (_Refused, _TooLong, DatabaseError):
+                raise
+            except Exception as error:  # a value's own code must not break a checkout
+                raise _Refused(f"cannot be read: {type(error).__name__}") from error
+        self._spend(len(value) if type(value) is str else 1)
+        return value
+
+    def _convert(self, value: Any, depth: int) -> Any:
+        if isinstance(value, Enum):
+            return self.encode(value.value, depth)
+        if isinstance(value, str):
+            return _text(value)
+        if isinstance(value, int | float | Decimal):
+            return _number(value)
+        if isinstance(value, Mapping):
+            return self._object(value, depth + 1)
+        if isinstance(value, list | tuple | set | frozenset):
+            return self._array(value, depth + 1)
+        return _scalar(value)
+
+    def _object(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        _check_depth(depth)
+        encoded = {}
+        for given, item in value.items():
+            key = given if type(given) is str and len(given) <= MAX_KEY_LENGTH and _is_plain(given) else _key(given)
+            self._spend(len(key))
+            encoded[key] = self._item(item, key, depth)
+        return encoded
+
+    def _array(self, value: Any, depth: int) -> list[Any]:
+        _check_depth(depth)
+        items = [self._item(item, index, depth) for index, item in enumerate(value)]
+        return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
+
+    def _item(self, item: Any, step: str | int, depth: int) -> Any:
+        try:
+            return self.encode(item, depth)
+        except _Refused as refused:
+            refused.steps.append(step)
+            raise
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise _TooLong
 
 
 def _is_plain(value: Any) -> bool:
@@ -61,55 +170,54 @@ def _is_plain(value: Any) -> bool:
     return kind is bool or value is None
 
 
-def _number(value: float | Decimal, path: str) -> int | float:
-    if isinstance(value, Decimal) and value.is_finite() and value.copy_abs() < 10**15 and value == value.to_integral():
-        return int(value)
+def _text(value: Any, prefix: str = "") -> str:
+    text = plain_text(value)
+    if problem := text_problem(text):
+        raise _Refused(problem, prefix)
+    return text
+
+
+def _number(value: Any) -> int | float:
     try:
-        as_float = float(value)
+        number = Decimal(value) if isinstance(value, Decimal) else plain_number(value)
+        as_float = float(number)
     except (OverflowError, TypeError, ValueError):
         as_float = math.inf
     if not math.isfinite(as_float):
-        raise InvalidEvent(f"{path} is not a finite number that JSON can carry.")
-    return int(value) if isinstance(value, int) else as_float
+        raise _Refused("is not a finite number that JSON can carry")
+    if not isinstance(number, Decimal):
+        return number
+    return int(number) if number.copy_abs() < 10**15 and number == number.to_integral() else as_float
 
 
-def _object(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
-    _check_depth(path, depth)
-    encoded = {}
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise InvalidEvent(f"{path} has a key of type {type(key).__name__}: only strings can be keys.")
-        if not _is_plain(key):
-            key = _plain_key(key, path)
-        # An address may be a key, and no message shows one.
-        encoded[key] = item if _is_plain(item) else encode(item, f"{path}.{'…' if '@' in key else key}", depth)
-    return encoded
+def _key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise _Refused(f"has a key of type {type(key).__name__}: only strings can be keys")
+    text = _text(key.value if isinstance(key, Enum) else key, "a key of ")
+    if len(text) > MAX_KEY_LENGTH:
+        raise _Refused(f"is {len(text)} characters long: {MAX_KEY_LENGTH} at most", "a key of ")
+    return text
 
 
-def _plain_key(key: str, path: str) -> str:
-    return check_text(str(key.value if isinstance(key, Enum) else key), f"a key of {path}")
-
-
-def _array(value: Any, path: str, depth: int) -> list[Any]:
-    _check_depth(path, depth)
-    items = [encode(item, f"{path}[{index}]", depth) for index, item in enumerate(value)]
-    return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
-
-
-def _check_depth(path: str, depth: int) -> None:
+def _check_depth(depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise InvalidEvent(f"{path[:200]} is nested more than {MAX_DEPTH} deep.")
+        raise _Refused(f"is nested more than {MAX_DEPTH} deep")
 
 
-def _scalar(value: Any, path: str) -> str:
+def _scalar(value: Any) -> str:
     if isinstance(value, dt.datetime):
-        return (timezone.make_aware(value) if timezone.is_naive(value) else value).isoformat()
+        return dt.datetime.isoformat(timezone.make_aware(value) if timezone.is_naive(value) else value)
     if isinstance(value, dt.date):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, Promise):
-        return check_text(str(value), path)
-    raise InvalidEvent(
-        f"{path} is of type {type(value).__name__}, which JSON cannot carry: give its fields, as snapshot() does."
-    )
+        return dt.date.isoformat(value)
+    if isinstance(value, UUID | Promise):
+        return _text(value)
+    kind = type(value).__name__
+    raise _Refused(f"is of type {kind}, which JSON cannot carry: give its fields, as snapshot() does")
+
+
+def _shown_step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    if "@" in step:
+        return ".…"  # an address may be a key, and no message shows one
+    return f".{step}" if _SIMPLE_KEY.fullmatch(step) else f"[{shown(step)}]"

@@ -1,97 +1,113 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from enum import Enum
+from functools import partial
 from hashlib import sha256
-from typing import Any
+from itertools import islice
+from typing import Any, ClassVar
 
-from django.utils.encoding import punycode
+from django.db import Error as DatabaseError
 from django.utils.functional import Promise
 
-from brevo_events.encoding import check_text, encode
+from brevo_events.addresses import MAX_EMAIL_LENGTH, contact_hash, problem_of
+from brevo_events.choices import Call
+from brevo_events.encoding import (
+    MAX_BODY_BYTES,
+    encode,
+    has_control_character,
+    plain_number,
+    plain_text,
+    shown,
+    text_problem,
+)
 from brevo_events.exceptions import InvalidEvent
 
-# Brevo documents no limits for this endpoint; these are its published ones for the custom events of API v3.
-MAX_NAME_LENGTH = 255
-MAX_BODY_BYTES = 50_000
-MAX_EMAIL_LENGTH = 254
+MAX_NAME_LENGTH = 255  # as of the custom events of API v3
 MAX_OBJECT_ID_LENGTH = 255
 MAX_KEY_LENGTH = 255
+MAX_NAMES = 100  # in supersedes, and in implied_by
 MAX_SPAN = 366 * 24 * 3600  # seconds, for delay and expires
 RESERVED_PROPERTIES = ("email", "event")
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
-_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, repr=False)
 class Event:
     """
-    Hold what happened to whom, checked and JSON-ready.
+    What happened to whom: a checked value that is ready to be sent.
 
     ``data`` and ``properties`` are copied and encoded here, so that a later
     change of the caller's dicts changes nothing. Raises ``InvalidEvent`` with
     the path of the value, as in ``data.items[2].price``.
 
-    ``coalesce``: of several that wait with the same name, contact and object,
-    only the newest goes out, when the first of them falls due. ``delay``:
-    seconds or a timedelta before the event becomes due, kept in seconds.
-    ``supersedes``: names of events of the same contact and object that are
-    cancelled if they still wait. ``expires``: seconds or a timedelta from the
-    capture, after which the event must not go out any more, kept in seconds.
-    ``idempotency_key``: a second capture with the same key, of whatever event,
-    keeps nothing.
+    ``coalesce``: of several pending events of the same name, contact and
+    object, only the newest is sent, when the first of them falls due.
+    ``delay``: seconds or a timedelta before the event becomes due, kept in
+    seconds. ``supersedes``: names of events of the same contact and object that
+    are cancelled if they are still pending. ``implied_by``: names of events of
+    the same contact and object that say as much: if the last event sent, or to
+    be sent, is one of them, and none of ``supersedes`` came after it, nothing
+    is kept. ``expires``: seconds or a timedelta from the capture, after which
+    the event must not be sent any more, kept in seconds. ``idempotency_key``: a
+    second capture with the same key, of whatever event, keeps nothing.
     """
 
     name: str
     email: str
+    _: KW_ONLY
     object_id: str | None = None
     data: Mapping[str, Any] | None = None
     properties: Mapping[str, Any] | None = None
     coalesce: bool = False
-    delay: float | None = None
-    supersedes: tuple[str, ...] = ()
-    expires: float | None = None
+    delay: float | timedelta | None = None
+    supersedes: Iterable[str] = ()
+    implied_by: Iterable[str] = ()
+    expires: float | timedelta | None = None
     idempotency_key: str | None = None
 
-    def __init__(
-        self,
-        name: str,
-        email: str,
-        *,
-        object_id: str | None = None,
-        data: Mapping[str, Any] | None = None,
-        properties: Mapping[str, Any] | None = None,
-        coalesce: bool = False,
-        delay: float | timedelta | None = None,
-        supersedes: Iterable[str] = (),
-        expires: float | timedelta | None = None,
-        idempotency_key: str | None = None,
-    ) -> None:
-        put = object.__setattr__
-        put(self, "name", _short_text(name, "name", MAX_NAME_LENGTH))
-        put(self, "email", _address(email))
-        put(self, "object_id", None if object_id is None else _short_text(object_id, "object_id", MAX_OBJECT_ID_LENGTH))
-        put(self, "data", _mapping(data, "data"))
-        put(self, "properties", _mapping(properties, "properties"))
-        for key in RESERVED_PROPERTIES:
-            if self.properties and key in self.properties:
-                raise InvalidEvent(f"properties.{key} is a name that Brevo keeps for itself: choose another.")
-        put(self, "_json", _serialise(self.body()))
-        if not isinstance(coalesce, bool):
-            raise InvalidEvent(f"coalesce must be True or False, not {coalesce!r}.")
-        put(self, "coalesce", coalesce)
-        put(self, "delay", _seconds(delay, "delay"))
-        put(self, "supersedes", _names(supersedes) if supersedes != () else ())
-        put(self, "expires", _seconds(expires, "expires"))
-        put(self, "idempotency_key", _key(idempotency_key))
-        if self.expires is not None and self.expires <= (self.delay or 0):
+    call: ClassVar[Call] = Call.TRACK_EVENT
+    _properties: ClassVar[str] = "properties"  # as the caller knows them
+
+    def __post_init__(self) -> None:
+        try:
+            self._check()
+        except (InvalidEvent, DatabaseError):
+            raise
+        except Exception as error:  # a lazy text's or an iterable's own code must not break a checkout
+            raise InvalidEvent(f"The event cannot be read: {type(error).__name__}.") from error
+
+    def _check(self) -> None:
+        put = partial(object.__setattr__, self)
+        put("name", _short_text(self.name, "name", MAX_NAME_LENGTH))
+        if (self.name == Call.IDENTIFY) != (self.call == Call.IDENTIFY):
+            raise InvalidEvent(f"name must not be {self.name!r}: to identify a contact, call identify().")
+        put("email", _address(self.email))
+        put("object_id", _optional_text(self.object_id, "object_id", MAX_OBJECT_ID_LENGTH))
+        put("data", _mapping(self.data, "data"))
+        put("properties", self._checked_properties())
+        put("_json", _serialise(self.body()))
+        if not isinstance(self.coalesce, bool):
+            raise InvalidEvent(f"coalesce must be True or False, not {shown(self.coalesce)}.")
+        put("delay", _seconds(self.delay, "delay"))
+        for name in ("supersedes", "implied_by"):
+            if (names := getattr(self, name)) != ():
+                put(name, _names(names, name))
+        put("expires", _seconds(self.expires, "expires"))
+        put("idempotency_key", _optional_text(self.idempotency_key, "idempotency_key", MAX_KEY_LENGTH))
+        if self.expires is not None and self.expires <= (self.delay or 0):  # type: ignore[operator]
             raise InvalidEvent("expires must be longer than delay: the event could never go out.")
+
+    def _checked_properties(self) -> dict[str, Any] | None:
+        properties = _mapping(self.properties, self._properties)
+        for key in RESERVED_PROPERTIES:
+            if properties and key in properties:
+                raise InvalidEvent(f"{self._properties}.{key} is a name that Brevo keeps for itself: choose another.")
+        return properties
 
     def __hash__(self) -> int:
         return hash(self.json())
@@ -100,19 +116,19 @@ class Event:
         return f"Event(name={self.name!r}, object_id={self.object_id!r})"
 
     @property
-    def contact(self) -> str:
-        """Return the key by which contacts are compared, a hash."""
-        return contact_of(self.email)
+    def contact_hash(self) -> str:
+        """The hash by which contacts are compared."""
+        return contact_hash(self.email)
 
     @property
     def coalesce_key(self) -> str | None:
-        """Return the key by which events coalesce, a hash, or None where this one does not."""
+        """The hash by which events coalesce, or None if this one does not."""
         if not self.coalesce:
             return None
-        return sha256("\0".join([self.name, self.contact, self.object_id or ""]).encode()).hexdigest()
+        return sha256("\0".join([self.name, self.contact_hash, self.object_id or ""]).encode()).hexdigest()
 
     def body(self) -> dict[str, Any]:
-        """Return the request body as a dict; parts that are absent are left out."""
+        """Return the request body as a dict, without the parts that are absent."""
         body: dict[str, Any] = {"email": self.email, "event": self.name}
         if self.properties:
             body["properties"] = self.properties
@@ -130,21 +146,47 @@ class Event:
         return self._json  # type: ignore[attr-defined, no-any-return]
 
 
-def contact_of(email: str) -> str:
+class Identification(Event):
     """
-    Return the hash by which contacts are compared, the same for every spelling of an address.
+    A call of ``identify``: the contact exists, with these attributes.
 
-    Its letters are made small and its domain is written in punycode. A hash,
-    because MariaDB's usual collation takes ``josé@`` and ``jose@`` for equal.
+    In the outbox it is an event with the name ``identify``, whose attributes
+    are its ``properties``. They may be empty: Brevo calls them optional
+    (developers.brevo.com/docs/identify-users-js).
     """
-    local, _, domain = email.strip().lower().rpartition("@")
-    if not domain.isascii():
-        with suppress(UnicodeError):
-            domain = punycode(domain)
-    return sha256(f"{local}@{domain}".encode(errors="replace")).hexdigest()
+
+    call = Call.IDENTIFY
+    _properties = "attributes"
+
+    def __init__(
+        self,
+        email: str,
+        attributes: Mapping[str, Any],
+        *,
+        delay: float | timedelta | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        options: dict[str, Any] = {"delay": delay, "idempotency_key": idempotency_key}
+        super().__init__(Call.IDENTIFY.value, email, properties=attributes, coalesce=True, **options)
+
+    @property
+    def coalesce_key(self) -> str:
+        """The contact's own hash: by it the outbox knows, without another column, what an event may coalesce with."""
+        return self.contact_hash
+
+    def body(self) -> dict[str, Any]:
+        return {"email": self.email, "attributes": self.properties}
+
+    def _checked_properties(self) -> dict[str, Any]:
+        attributes = super()._checked_properties()
+        if attributes is None:
+            raise InvalidEvent(
+                'attributes must be a dict, as in {"FIRSTNAME": "Ada"}; {} if only the address is known.'
+            )
+        return attributes
 
 
-def hash_of(key: str) -> str:
+def key_hash(key: str) -> str:
     """Return what is stored of an idempotency key."""
     return sha256(key.encode()).hexdigest()
 
@@ -157,25 +199,28 @@ def readdressed(body: str, email: str) -> str:
 def _short_text(value: Any, path: str, max_length: int) -> str:
     if isinstance(value, Enum):
         value = value.value
-    if isinstance(value, Promise):
-        value = str(value)
-    if not isinstance(value, str):
+    if not isinstance(value, str | Promise):
         raise InvalidEvent(f"{path} must be a string, not {type(value).__name__}.")
-    if not value.strip():
+    text = plain_text(value)
+    if not text.strip():
         raise InvalidEvent(f"{path} must not be empty.")
-    if len(value) > max_length:
-        raise InvalidEvent(f"{path} is {len(value)} characters long: {max_length} at most.")
-    return check_text(value, path)
+    if len(text) > max_length:
+        raise InvalidEvent(f"{path} is {len(text)} characters long: {max_length} at most.")
+    if problem := text_problem(text):
+        raise InvalidEvent(f"{path} {problem}.")
+    if has_control_character(text):
+        raise InvalidEvent(f"{path} contains a control character, such as a line break.")
+    return text
+
+
+def _optional_text(value: Any, path: str, max_length: int) -> str | None:
+    return None if value is None else _short_text(value, path, max_length)
 
 
 def _address(value: Any) -> str:
     email = _short_text(value, "email", MAX_EMAIL_LENGTH)
-    if not _EMAIL.fullmatch(email):
-        raise InvalidEvent("email is not an e-mail address like ada@example.com.")
-    try:
-        punycode(email.rpartition("@")[2])
-    except UnicodeError as error:
-        raise InvalidEvent("email has a domain that no mail server can have.") from error
+    if problem := problem_of(email):
+        raise InvalidEvent(f"email {problem}.")
     return email
 
 
@@ -190,22 +235,25 @@ def _mapping(value: Any, path: str) -> dict[str, Any] | None:
 def _seconds(value: Any, path: str) -> float | None:
     if value is None:
         return None
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    try:
+        seconds = timedelta.total_seconds(value) if isinstance(value, timedelta) else plain_number(value)
+    except TypeError:
+        seconds = None
+    if seconds is None or isinstance(value, bool):
         raise InvalidEvent(f"{path} must be seconds or a timedelta, not {type(value).__name__}.")
     if not 0 <= seconds <= MAX_SPAN:
-        raise InvalidEvent(f"{path} must be from 0 seconds to 366 days, not {value}.")
+        given = timedelta.__str__(value) if isinstance(value, timedelta) else shown(seconds)
+        raise InvalidEvent(f"{path} must be from 0 seconds to 366 days, not {given}.")
     return seconds
 
 
-def _names(value: Any) -> tuple[str, ...]:
+def _names(value: Any, path: str) -> tuple[str, ...]:
     if isinstance(value, str | Promise) or not isinstance(value, Iterable):
-        raise InvalidEvent('supersedes must be a tuple of names, as in ("cart_updated",).')
-    return tuple(_short_text(name, "a name in supersedes", MAX_NAME_LENGTH) for name in value)
-
-
-def _key(value: Any) -> str | None:
-    return None if value is None else _short_text(value, "idempotency_key", MAX_KEY_LENGTH)
+        raise InvalidEvent(f'{path} must be a tuple of names, as in ("cart_updated",).')
+    names = tuple(_short_text(name, f"a name in {path}", MAX_NAME_LENGTH) for name in islice(value, MAX_NAMES + 1))
+    if len(names) > MAX_NAMES:
+        raise InvalidEvent(f"{path} holds more than {MAX_NAMES} names.")
+    return names
 
 
 def _serialise(body: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def brevo_outbox(db: Any) -> Iterator[list[OutboxEvent]]:
-    """Give the list of events that the test captures; the database comes with it, as pytest-django's ``db``."""
+    """The list of events that the test captures; brings the database, as pytest-django's ``db`` does."""
     # Imported here: pytest loads this file in projects without Django settings too.
     from brevo_events.testing import capture_events
 

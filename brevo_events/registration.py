@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -10,17 +10,16 @@ from django.db.models import Model
 from django.dispatch import Signal
 from django.utils.module_loading import autodiscover_modules
 
-from brevo_events.conf import settings
 from brevo_events.events import Event
 from brevo_events.models import MAX_SOURCE_LENGTH
-from brevo_events.tracking import capture, reject
+from brevo_events.tracking import capture, is_off, reject
 
 Function = TypeVar("Function", bound=Callable[..., Event | Iterable[Event] | None])
 
 
 @dataclass(frozen=True)
 class Registration:
-    """Remember one ``track_on``: its function, and the signals and senders it listens to."""
+    """One ``track_on``: its function, and the signals and senders that it listens to."""
 
     function: Callable[..., Any]
     signals: tuple[Signal, ...]
@@ -38,8 +37,9 @@ def track_on(
 
     The function gets what a receiver gets, and returns an ``Event``, several,
     or None. Fixtures (``raw=True``) are skipped. ``sender`` is a model, a list
-    of them, ``"app.Model"``, or what a signal of the project's own sends. An
-    error in the function raises or is logged, as ``RAISE_ERRORS`` says;
+    of them, ``"app.Model"``, or what a signal of the project's own sends. Django
+    compares it with the very class that is saved: name child and proxy models
+    too. An error in the function raises or is logged, as ``RAISE_ERRORS`` says;
     database errors always propagate.
     """
     listened = (signals,) if isinstance(signals, Signal) else tuple(signals)
@@ -63,7 +63,7 @@ def autodiscover() -> None:
 
 def _receiver(function: Callable[..., Any]) -> Callable[..., None]:
     def receive(sender: Any, **kwargs: Any) -> None:
-        if kwargs.get("raw") is True or not settings.is_enabled:
+        if kwargs.get("raw") is True or is_off():
             return
         try:
             events = _as_list(function(sender=sender, **kwargs), function)
@@ -76,15 +76,18 @@ def _receiver(function: Callable[..., Any]) -> Callable[..., None]:
         using = kwargs.get("using")
         # A signal of the project's own may mean something else by it.
         changed_on = using if using in list(connections) else None
-        capture(events, changed_on=changed_on, source=_source(kwargs.get("instance")))
+        capture(events, changed_on=changed_on, source=_source(kwargs))
 
     return receive
 
 
-def _source(instance: Any) -> str:
-    if not isinstance(instance, Model) or instance.pk is None:
+def _source(arguments: Mapping[str, Any]) -> str:
+    """Return the name of the row that changed: the ``instance`` of Django's signals, or the only row of another one."""
+    rows = [value for value in arguments.values() if isinstance(value, Model)]
+    row = arguments.get("instance", rows[0] if len(rows) == 1 else None)
+    if not isinstance(row, Model) or row.pk is None:
         return ""
-    name = f"{instance._meta.label_lower}:{instance.pk}"
+    name = f"{row._meta.label_lower}:{row.pk}"
     return name if len(name) <= MAX_SOURCE_LENGTH and name.isprintable() else ""
 
 

@@ -1,29 +1,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from itertools import groupby
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import Error as DatabaseError
 from django.db import router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import Signal
 
-from brevo_events import consent, engines, signals
-from brevo_events.choices import Status
+from brevo_events import consent, engines, outbox, signals
+from brevo_events.choices import Reason, Status
 from brevo_events.conf import is_debug, is_testing, settings
-from brevo_events.events import Event
+from brevo_events.events import Event, Identification
 from brevo_events.exceptions import InvalidEvent, InvalidSetting
 from brevo_events.models import OutboxEvent
+from brevo_events.muting import is_muted
 
 logger = logging.getLogger(__name__)
 
-BATCH = 100  # events of 50 KB in one statement stay below what MariaDB takes in one packet
-
 
 def track(
-    name: str | Event,
+    name: str | Event | None,
     email: str | None = None,
     *,
     object_id: str | None = None,
@@ -32,18 +32,20 @@ def track(
     coalesce: bool = False,
     delay: float | timedelta | None = None,
     supersedes: Iterable[str] = (),
+    implied_by: Iterable[str] = (),
     expires: float | timedelta | None = None,
     idempotency_key: str | None = None,
 ) -> OutboxEvent | None:
     """
-    Capture one event in the caller's transaction: it goes out after the commit, and never after a rollback.
+    Capture one event in the caller's transaction: it is sent after the commit, and never after a rollback.
 
     The options are those of ``Event``. An ``Event`` may be given instead, and
-    then nothing else. Returns None where nothing was kept: sending is not
-    enabled, the contact does not consent, the idempotency key was seen before,
-    or the event is invalid while ``RAISE_ERRORS`` is off. Raises
-    ``InvalidEvent`` else. Database errors always propagate. From async code:
-    ``sync_to_async(track)``.
+    then nothing else; or None, as ``commerce`` returns it for an anonymous
+    cart. Returns None if nothing was kept: capturing is switched off or muted,
+    the contact does not consent, the idempotency key was seen before, another
+    event has said the same already, or the event is invalid while
+    ``RAISE_ERRORS`` is off. Otherwise an invalid event raises ``InvalidEvent``.
+    Database errors always propagate. From async code: ``sync_to_async(track)``.
     """
     options = {
         "object_id": object_id,
@@ -52,23 +54,38 @@ def track(
         "coalesce": coalesce,
         "delay": delay,
         "supersedes": supersedes,
+        "implied_by": implied_by,
         "expires": expires,
         "idempotency_key": idempotency_key,
     }
-    if isinstance(name, Event):
-        if email is not None or any(
-            value is not None and value is not False and value != () for value in options.values()
-        ):
+    if isinstance(name, Event) or (name is None and email is None):
+        if email is not None or any(_is_given(value) for value in options.values()):
             raise TypeError("track() takes an Event and nothing else, or a name and an e-mail address.")
-        return _first(capture([name]))
-    if not settings.is_enabled:
-        return None
-    try:
-        event = Event(name, email, **options)  # type: ignore[arg-type]
-    except InvalidEvent as error:
-        reject(error, None)
-        return None
-    return _first(capture([event]))
+        return _first(capture([] if name is None else [name]))
+    return _capture_made(lambda: Event(name, email, **options))  # type: ignore[arg-type]
+
+
+def identify(
+    email: str,
+    attributes: Mapping[str, Any],
+    *,
+    delay: float | timedelta | None = None,
+    idempotency_key: str | None = None,
+) -> OutboxEvent | None:
+    """
+    Capture a call of ``identify``: the contact exists, with these attributes, before its next events arrive.
+
+    In the outbox it is an event with the name ``identify``. A newer call
+    replaces a pending older one of the contact, unless another event of the
+    contact was captured between the two: that one must not arrive first.
+    Attributes are not merged: pass all that you know each time. Brevo leaves
+    those that a call does not name as they are, and ignores those that the
+    account does not have. Where only the address is known, pass ``{}``.
+    Otherwise like ``track``.
+    """
+    return _capture_made(
+        lambda: Identification(email, attributes, delay=delay, idempotency_key=idempotency_key),
+    )
 
 
 def track_many(events: Iterable[Event]) -> list[OutboxEvent]:
@@ -78,35 +95,40 @@ def track_many(events: Iterable[Event]) -> list[OutboxEvent]:
 
 def cancel(email: str, *, name: str | None = None, object_id: str | None = None) -> int:
     """
-    Cancel what is still pending of a contact, in the caller's transaction, and return how many.
+    Cancel what is still pending of a contact, in the caller's transaction, and return how many events.
 
-    Only events of that name and object where they are given. What is being
-    sent at this moment goes on.
+    With a name or an object, only events that have it. What is being sent at
+    this moment goes on.
     """
-    waiting = OutboxEvent.objects.on_primary().of_contact(email).filter(status=Status.PENDING)
+    pending = OutboxEvent.objects.of_contact(email).filter(status=Status.PENDING)
     if name is not None:
-        waiting = waiting.filter(name=name)
+        pending = pending.filter(name=name)
     if object_id is not None:
-        waiting = waiting.filter(object_id=object_id)
-    count = len(waiting.cancel().pks)
+        pending = pending.filter(object_id=object_id)
+    count = len(pending.cancel(reason=Reason.APPLICATION).pks)
     if count:
-        _nudge_after_commit(waiting.db)
+        nudge_after_commit(pending.db)
     return count
+
+
+def is_off() -> bool:
+    """Return whether nothing is captured: by the setting ``ENABLED``, or here by ``muted()``."""
+    return is_muted() or not settings.ENABLED
 
 
 def capture(events: list[Event], *, changed_on: str | None = None, source: str = "") -> list[OutboxEvent]:
     """
     Write events into the outbox, in few statements; return those that were kept.
 
-    ``changed_on`` is the database alias on which a model changed. Where the
-    outbox lives on another one, the two cannot share a transaction: then the
-    INSERT runs after that commit, and nothing is returned. ``source`` names the
-    row that changed.
+    ``changed_on`` is the database alias on which a model changed. If the outbox
+    lives on another one, the two cannot share a transaction: then the INSERT
+    runs after that commit, and nothing is returned. ``source`` names the row
+    that changed.
     """
     for event in events:
         if not isinstance(event, Event):
             raise TypeError(f"Expected an Event, not {type(event).__name__}.")
-    if not settings.is_enabled:
+    if is_off():
         return []
     events = [event for event in events if _has_consent(event)]
     if not events:
@@ -119,11 +141,42 @@ def capture(events: list[Event], *, changed_on: str | None = None, source: str =
 
 
 def reject(error: Exception, sender: Any) -> None:
-    """Raise an error of an event or a ``track_on`` function, or where errors are not raised, log and announce it."""
-    if settings.raises_errors:
+    """Raise an error of an event or a ``track_on`` function, or log and announce it if ``RAISE_ERRORS`` is off."""
+    if settings.RAISE_ERRORS:
         raise error
     logger.error("An event was not captured: %s", error, exc_info=error)
-    _tell(signals.event_rejected, sender, error=error)
+    _notify(signals.event_rejected, sender, error=error)
+
+
+def nudge_after_commit(using: str) -> None:
+    """Wake the engine when the current transaction is committed: once, however often this is called in it."""
+    connection = transaction.get_connection(using)
+    if not (connection.in_atomic_block or connection.get_autocommit()):
+        return  # Django does not see that commit, and the engine looks by itself before long
+    nudge = _nudges.get(connection)
+    if nudge is None or nudge.is_made:
+        nudge = _nudges[connection] = _Nudge()
+    # Robust, so that delivery cannot break the request that caused it; under test, errors are for seeing.
+    transaction.on_commit(nudge.make, using=using, robust=not is_testing())
+
+
+class _Nudge:
+    """One call of the engine that many captures have asked for, some of them in savepoints that were rolled back."""
+
+    is_made = False
+
+    def make(self) -> None:
+        if not self.is_made:
+            self.is_made = True
+            engines.nudge()
+
+
+# After a rollback, the nudge is left for the next transaction.
+_nudges: WeakKeyDictionary[BaseDatabaseWrapper, _Nudge] = WeakKeyDictionary()
+
+
+def _is_given(value: Any) -> bool:
+    return not any(value is default for default in (None, False, ()))
 
 
 def _has_consent(event: Event) -> bool:
@@ -138,53 +191,31 @@ def _has_consent(event: Event) -> bool:
 
 
 def _insert(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
-    rows: list[OutboxEvent] = []
-    # Side by side, so that the order of the rows is that of the events.
-    for has_key, group in groupby(events, lambda event: event.idempotency_key is not None):
-        together = list(group)
-        insert = _insert_singly if has_key or len(together) == 1 else _insert_together
-        rows += insert(together, using, source)
+    rows = outbox.write(events, using, source)
     for row in rows:
-        _tell(signals.event_captured, OutboxEvent, event=row)
-    if rows:
-        _nudge_after_commit(using)
+        _notify(signals.event_captured, OutboxEvent, event=row)
+    # An event that is not kept may supersede others all the same.
+    if rows or any(event.implied_by for event in events):
+        nudge_after_commit(using)
     return rows
 
 
-def _insert_singly(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
-    rows = []
-    for event in events:
-        row = OutboxEvent.of(event, source)
-        if OutboxEvent.objects.using(using).insert(row):
-            _supersede(event, row, using)
-            rows.append(row)
-    return rows
-
-
-def _insert_together(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
-    rows = [OutboxEvent.of(event, source) for event in events]
-    OutboxEvent.objects.using(using).bulk_create(rows, batch_size=BATCH)
-    for event, row in zip(events, rows, strict=True):
-        row.forget_expressions()
-        _supersede(event, row, using)
-    return rows
-
-
-def _supersede(event: Event, row: OutboxEvent, using: str) -> None:
-    if event.supersedes:
-        OutboxEvent.objects.using(using).supersede(row, event.supersedes)
-
-
-def _nudge_after_commit(using: str) -> None:
-    # Robust, so that delivery cannot break the request that caused it; under test, errors are for seeing.
-    transaction.on_commit(engines.nudge, using=using, robust=not is_testing())
-
-
-def _tell(signal: Signal, sender: Any, **told: Any) -> None:
-    for _receiver, result in signal.send_robust(sender, **told):
+def _notify(signal: Signal, sender: Any, **values: Any) -> None:
+    for _receiver, result in signal.send_robust(sender, **values):
         if isinstance(result, DatabaseError):
             # It has broken the caller's transaction: to go on would lose that without a word.
             raise result
+
+
+def _capture_made(make: Callable[[], Event]) -> OutboxEvent | None:
+    if is_off():
+        return None
+    try:
+        event = make()
+    except InvalidEvent as error:
+        reject(error, None)
+        return None
+    return _first(capture([event]))
 
 
 def _first(rows: list[OutboxEvent]) -> OutboxEvent | None:

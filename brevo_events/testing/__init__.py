@@ -6,15 +6,16 @@ Loaded on first use: ``FakeBrevo`` needs no Django settings.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from brevo_events.lazy import lazy_names
 
 if TYPE_CHECKING:
     from brevo_events.testing.assertions import BrevoEventsTestMixin
-    from brevo_events.testing.captured import capture_events
+    from brevo_events.testing.captured import capture_events, deliver_events
     from brevo_events.testing.fake_brevo import FakeBrevo, ReceivedRequest, Reply
 
-__all__ = ["BrevoEventsTestMixin", "FakeBrevo", "ReceivedRequest", "Reply", "capture_events"]
+__all__ = ["BrevoEventsTestMixin", "FakeBrevo", "ReceivedRequest", "Reply", "capture_events", "deliver_events"]
 
 _HOMES = {
     "BrevoEventsTestMixin": "assertions",
@@ -22,14 +23,7 @@ _HOMES = {
     "ReceivedRequest": "fake_brevo",
     "Reply": "fake_brevo",
     "capture_events": "captured",
+    "deliver_events": "captured",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

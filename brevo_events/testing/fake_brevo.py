@@ -1,4 +1,4 @@
-"""A fake Brevo: a loopback HTTP server that answers `trackEvent` calls as Brevo does, or misbehaves when told to.
+"""A fake Brevo: a loopback HTTP server that answers as Brevo does, or misbehaves when told to.
 
 It is for tests and for development without a Brevo account; no part of the app depends on it.
 From a shell: `python -m brevo_events.testing.fake_brevo --port 8025 [--ma-key KEY] [--latency SECONDS]`.
@@ -19,13 +19,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from functools import cached_property
 from http import HTTPStatus
 from io import BufferedReader
 from itertools import chain, repeat
 from typing import Any, Literal, Self
+from urllib.parse import unquote
 
-TRACK_PATH = "/api/v2/trackEvent"
+TRACK_PATH, IDENTIFY_PATH = "/api/v2/trackEvent", "/api/v2/identify"
+ACCOUNT_PATH, CONTACTS_PATH = "/v3/account", "/v3/contacts/"
 MAX_BODY = 1_000_000
 _CHUNK = 65_536
 _PHRASES = {item.value: item.phrase for item in HTTPStatus}
@@ -33,7 +36,10 @@ _PHRASES = {item.value: item.phrase for item in HTTPStatus}
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """Hold one request; header names are lower-case, `status` is None when no whole answer was due."""
+    """One request; header names are lower-case, `status` is None when no whole answer was due.
+
+    `client_port` tells connections apart.
+    """
 
     method: str
     path: str
@@ -41,6 +47,7 @@ class ReceivedRequest:
     body: bytes
     received_at: float
     status: int | None = None
+    client_port: int = 0
 
     @cached_property
     def json(self) -> Any:
@@ -51,7 +58,7 @@ class ReceivedRequest:
 
 @dataclass(frozen=True)
 class Reply:
-    """Describe one answer, sent after `delay` seconds, without the body if 204 or 304; constructors set the rest."""
+    """One answer, sent after `delay` seconds, without the body if 204 or 304; constructors set the rest."""
 
     status: int | None = 204
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -59,12 +66,18 @@ class Reply:
     delay: float = 0.0
     mode: Literal["plain", "hang", "drip", "raw", "reset"] = "plain"
     amount: float = 0.0
+    early: tuple[int, ...] = ()
 
     @classmethod
     def error(cls, status: int, code: str, message: str = "", *, delay: float = 0.0, **headers: str) -> Self:
         """Answer with Brevo's error body; further keywords become headers."""
         body = json.dumps({"code": code, "message": message}).encode()
         return cls(status, {"content-type": "application/json", **headers}, body, delay)
+
+    @classmethod
+    def of(cls, content: Any, status: int = 200) -> Self:
+        """Answer with JSON."""
+        return cls(status, {"content-type": "application/json"}, json.dumps(content).encode())
 
     @classmethod
     def too_many(
@@ -110,20 +123,36 @@ class Reply:
         return cls(status, {"content-length": str(size)}, delay=delay, amount=size)
 
     @classmethod
+    def raw(cls, content: bytes, *, delay: float = 0.0) -> Self:
+        """Send these bytes as they are, then close."""
+        return cls(None, {}, content, delay, "raw")
+
+    @classmethod
     def rubbish(cls, *, delay: float = 0.0) -> Self:
         """Send bytes which are not HTTP, then close."""
-        return cls(None, {}, b"\x00\xff\x15\x03 rubbish\r\n\r\n", delay, "raw")
+        return cls.raw(b"\x00\xff\x15\x03 rubbish\r\n\r\n", delay=delay)
+
+    @classmethod
+    def interim(cls, *statuses: int, then: Reply | None = None, delay: float = 0.0) -> Reply:
+        """Send interim answers (102, 103) at once, and the final one after `delay`."""
+        return replace(then or cls(), early=statuses, delay=delay)
 
 
 class FakeBrevo:
     """Serve on 127.0.0.1; a request gets its reply from next(), else when(), else always(), else Brevo's behaviour.
 
     A planned reply skips the checks of path, key and body. A request is on record before its reply is sent.
-    `latency` precedes every reply. After stop(), start() serves on the same port again.
+    `latency` precedes every reply, and may be changed. After stop(), start() serves on the same port again.
+
+    GET /v3/account and /v3/contacts/… ask for `api_key`. The account is what `is_automation_on` and `account_key` say;
+    the contacts are those of `identify`, and of `blocklisted`, which are blocklisted in lower case.
     """
 
-    def __init__(self, ma_key: str | None = None, port: int = 0, latency: float = 0.0) -> None:
-        self._ma_key, self._port, self._latency = ma_key, port, latency
+    def __init__(
+        self, ma_key: str | None = None, port: int = 0, latency: float = 0.0, *, api_key: str | None = None
+    ) -> None:
+        self._ma_key, self._port, self.latency = ma_key, port, latency
+        self._api_key = api_key
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._listener: socket.socket | None = None
@@ -149,7 +178,7 @@ class FakeBrevo:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The JSON objects answered with a 2xx status, oldest first."""
+        """The JSON objects answered with a 2xx status, oldest first, those of `identify` among them."""
         tracked = [item.json for item in self.requests if item.status and 200 <= item.status < 300]
         return [body for body in tracked if isinstance(body, dict)]
 
@@ -194,12 +223,16 @@ class FakeBrevo:
             self._when.append((predicate, deque(replies), repeat))
 
     def reset(self) -> None:
-        """Forget requests and plans; replies under way go on."""
+        """Forget requests, plans and contacts; replies under way go on."""
         with self._changed:
             self._requests: list[ReceivedRequest] = []
             self._next: deque[Reply] = deque()
             self._when: list[tuple[Callable[[dict[str, Any]], bool], deque[Reply], bool]] = []
             self._always = None
+            self.is_automation_on = True
+            self.account_key = self._ma_key or "anykeyoftheaccount000000"
+            self.contacts: dict[str, dict[str, Any]] = {}
+            self.blocklisted: set[str] = set()
 
     def wait_for(self, count: int, timeout: float = 5.0) -> None:
         """Block until that many requests are on record; raise AssertionError when they don't come in time."""
@@ -210,16 +243,16 @@ class FakeBrevo:
     def _accept(self, listener: socket.socket) -> None:
         while not self._stopped.is_set():
             with suppress(OSError):  # most often the timeout
-                sock, _ = listener.accept()
-                thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
+                sock, (_, port) = listener.accept()
+                thread = threading.Thread(target=self._serve, args=(sock, port), daemon=True)
                 self._connections[thread] = sock
                 thread.start()
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket, port: int) -> None:
         try:
             with suppress(OSError), sock, sock.makefile("rb") as stream:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                while self._exchange(sock, stream):
+                while self._exchange(sock, stream, port):
                     pass
         finally:
             del self._connections[threading.current_thread()]
@@ -231,11 +264,11 @@ class FakeBrevo:
         for thread in connections:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _exchange(self, sock: socket.socket, stream: BufferedReader) -> bool:
+    def _exchange(self, sock: socket.socket, stream: BufferedReader, port: int) -> bool:
         method, path, version, headers = _read_head(stream)
         refusal = _refusal(headers)
         body = b"" if refusal else _read_body(stream, int(headers.get("content-length", "0")))
-        reply = self._receive(ReceivedRequest(method, path, headers, body, time.monotonic()), refusal)
+        reply = self._receive(ReceivedRequest(method, path, headers, body, time.monotonic(), None, port), refusal)
         wishes = (headers.get("connection", "").lower(), reply.headers.get("connection"))
         closing = version != "HTTP/1.1" or "close" in wishes
         self._send(sock, reply, _pieces(reply, closing, method == "HEAD"))
@@ -245,7 +278,7 @@ class FakeBrevo:
 
     def _receive(self, request: ReceivedRequest, refusal: Reply | None) -> Reply:
         with self._changed:  # plans are used in the order of the records
-            reply = refusal or self._planned(request) or self._usual(request)
+            reply = refusal or self._planned(request) or _dated(self._usual(request))
             self._record(replace(request, status=reply.status))
             self._changed.notify_all()
         return reply
@@ -262,17 +295,41 @@ class FakeBrevo:
         return self._always
 
     def _usual(self, request: ReceivedRequest) -> Reply:
-        if request.path.partition("?")[0] != TRACK_PATH:
+        if request.path.startswith("/v3/"):
+            return self._read(request)
+        complain = _COMPLAINTS.get(request.path.partition("?")[0])
+        if complain is None:
             return Reply.error(404, "document_not_found", "There is nothing at this path")
         if request.method != "POST":
             return Reply.error(405, "method_not_allowed", "Only POST is allowed", allow="POST")
         key = request.headers.get("ma-key")
         if not key or self._ma_key not in (None, key):
             return Reply.error(401, "unauthorized", "Key not found")
-        return _complaint(request.json) or Reply()
+        complaint = complain(request.json)
+        if request.path == IDENTIFY_PATH and not complaint:
+            known = self.contacts.setdefault(request.json["email"].lower(), {})
+            known.update(request.json.get("attributes", {}))
+        return complaint or Reply()
+
+    def _read(self, request: ReceivedRequest) -> Reply:
+        key = request.headers.get("api-key")
+        if not key or self._api_key not in (None, key):
+            return Reply.error(401, "unauthorized", "Key not found")
+        if request.method != "GET":
+            return Reply.error(405, "method_not_allowed", "Only GET is allowed", allow="GET")
+        if request.path == ACCOUNT_PATH:
+            automation = {"enabled": self.is_automation_on, "key": self.account_key}
+            whose = {"email": "owner@shop.example", "companyName": "A Shop"}
+            return Reply.of({**whose, "plan": [{"type": "free"}], "marketingAutomation": automation})
+        email = unquote(request.path.removeprefix(CONTACTS_PATH)).lower()
+        if not request.path.startswith(CONTACTS_PATH) or email not in self.contacts.keys() | self.blocklisted:
+            return Reply.error(404, "document_not_found", "Contact does not exist")
+        attributes = self.contacts.get(email, {})
+        return Reply.of({"email": email, "emailBlacklisted": email in self.blocklisted, "attributes": attributes})
 
     def _send(self, sock: socket.socket, reply: Reply, pieces: Iterator[bytes | float]) -> None:
-        self._pause(self._latency + reply.delay)
+        sock.sendall(b"".join(_head(Reply(status), closing=False) for status in reply.early))
+        self._pause(self.latency + reply.delay)
         for piece in pieces:
             if isinstance(piece, bytes):
                 sock.sendall(piece)
@@ -315,14 +372,33 @@ def _refusal(headers: Mapping[str, str]) -> Reply | None:
     return None
 
 
-def _complaint(body: Any) -> Reply | None:
-    if not isinstance(body, dict):
-        return Reply.error(400, "invalid_parameter", "The body is not a JSON object")
-    if missing := [name for name in ("email", "event") if body.get(name, "") == ""]:
-        return Reply.error(400, "missing_parameter", f"{' and '.join(missing)} missing")
+def _complaint_of_event(body: Any) -> Reply | None:
+    if complaint := _incomplete(body, "email", "event"):
+        return complaint
     wrong = _mistyped(body, email=str, event=str, properties=dict, eventdata=dict)
     wrong = wrong or _mistyped(body.get("eventdata", {}), id=str, data=dict)
-    wrong = wrong or [name for name in ("email", "event") if name in body.get("properties", {})]
+    return _invalid(wrong or [name for name in ("email", "event") if name in body.get("properties", {})])
+
+
+def _complaint_of_identification(body: Any) -> Reply | None:
+    return _incomplete(body, "email") or _invalid(_mistyped(body, email=str, attributes=dict))
+
+
+_COMPLAINTS = {TRACK_PATH: _complaint_of_event, IDENTIFY_PATH: _complaint_of_identification}
+
+
+def _dated(reply: Reply) -> Reply:
+    return replace(reply, headers={**reply.headers, "date": formatdate(usegmt=True)})
+
+
+def _incomplete(body: Any, *names: str) -> Reply | None:
+    if not isinstance(body, dict):
+        return Reply.error(400, "invalid_parameter", "The body is not a JSON object")
+    missing = [name for name in names if body.get(name, "") == ""]
+    return Reply.error(400, "missing_parameter", f"{' and '.join(missing)} missing") if missing else None
+
+
+def _invalid(wrong: list[str]) -> Reply | None:
     return Reply.error(400, "invalid_parameter", f"{' and '.join(wrong)} invalid") if wrong else None
 
 
@@ -348,7 +424,7 @@ def _pieces(reply: Reply, closing: bool, bodiless: bool) -> Iterator[bytes | flo
 
 def _head(reply: Reply, closing: bool) -> bytes:
     headers = {name.lower(): value for name, value in reply.headers.items()}
-    if reply.status not in (204, 304):
+    if (reply.status or 0) >= 200 and reply.status not in (204, 304):
         headers.setdefault("content-length", str(len(reply.body)))
     if closing:
         headers["connection"] = "close"
@@ -375,7 +451,8 @@ class _PrintingBrevo(FakeBrevo):
         body = request.json if isinstance(request.json, dict) else {}
         eventdata = body.get("eventdata")
         known = eventdata.get("id") if isinstance(eventdata, dict) else None
-        fields = [str(value or "-") for value in (request.status, body.get("event"), body.get("email"), known)]
+        name = "identify" if request.path == IDENTIFY_PATH else body.get("event")
+        fields = [str(value or "-") for value in (request.status, name, body.get("email"), known)]
         _say("  ".join(fields).encode("unicode_escape").decode("ascii"))
 
 
@@ -389,11 +466,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="fake_brevo", description="A fake Brevo on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=8025)
     parser.add_argument("--ma-key", help="the only key accepted (default: any)")
+    parser.add_argument("--api-key", help="the only key of API v3 accepted (default: any)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it otherwise
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), _PrintingBrevo(options.ma_key, options.port, options.latency) as brevo:
+    brevo = _PrintingBrevo(options.ma_key, options.port, options.latency, api_key=options.api_key)
+    with suppress(KeyboardInterrupt), brevo:
         _say(f"Set the trackEvent URL to {brevo.url}")
         threading.Event().wait()
 
