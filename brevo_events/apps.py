@@ -18,4 +18,5 @@ class BrevoEventsConfig(AppConfig):
 
         checks.register()
         request_started.connect(engines.start, dispatch_uid="brevo_events.engines")
+        engines.load()
         registration.autodiscover()

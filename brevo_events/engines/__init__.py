@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 
 from brevo_events.conf import settings
 from brevo_events.engines.base import Engine
+from brevo_events.exceptions import InvalidSetting
 
-__all__ = ["ENGINES", "Engine", "current", "nudge", "start"]
+__all__ = ["ENGINES", "Engine", "current", "finish", "load", "nudge", "start"]
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +18,8 @@ ENGINES = {
     "thread": "brevo_events.engines.thread.ThreadEngine",
     "inline": "brevo_events.engines.inline.InlineEngine",
     "worker": "brevo_events.engines.base.Engine",
+    "celery": "brevo_events.contrib.celery.CeleryEngine",
+    "tasks": "brevo_events.contrib.tasks.TasksEngine",
 }
 
 _engines: dict[str, Engine] = {}
@@ -28,8 +32,14 @@ def current() -> Engine:
     if name not in _engines:
         with _making:
             if name not in _engines:
-                _engines[name] = settings.class_named("ENGINE", ENGINES, Engine)()
+                _engines[name] = _named()()
     return _engines[name]
+
+
+def load() -> None:
+    """Import the engine: the worker of a task queue must know its tasks. System checks say what is wrong with it."""
+    with suppress(InvalidSetting):
+        _named()
 
 
 def start(**kwargs: object) -> None:
@@ -44,3 +54,22 @@ def nudge(*, in_background: bool = False) -> None:
     """Tell the engine that events have been committed; ``in_background``, not one that would send here and now."""
     if not (in_background and current().sends_in_request):
         current().nudge()
+
+
+def finish() -> None:
+    """
+    End delivery in this process: give back what has not begun, and wait for what is in flight.
+
+    That takes an attempt's deadline and a few seconds at most. To be called
+    where a process ends without running its exit functions; a later nudge or
+    request starts delivery anew.
+    """
+    for engine in list(_engines.values()):
+        try:
+            engine.finish()
+        except Exception:
+            logger.exception("The engine did not end cleanly: what it held is sent by another process.")
+
+
+def _named() -> type[Engine]:
+    return settings.class_named("ENGINE", ENGINES, Engine)

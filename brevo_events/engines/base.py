@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from django.core import checks
+
 
 class Engine:
     """
@@ -16,3 +18,10 @@ class Engine:
 
     def nudge(self) -> None:
         """Learn that events have been committed; a nudge may be lost, the events are not."""
+
+    def check(self) -> list[checks.CheckMessage]:
+        """Return what is wrong with what the engine needs, as a system check does."""
+        return []
+
+    def finish(self) -> None:
+        """End cleanly, as the process does; a later nudge or request starts the engine anew."""

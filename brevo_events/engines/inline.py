@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import logging
-
 from brevo_events.conf import is_testing
 from brevo_events.delivery import deliver
 from brevo_events.engines.base import Engine
+from brevo_events.engines.complaints import Complaints
 from brevo_events.exceptions import InvalidSetting
-
-logger = logging.getLogger(__name__)
 
 LIMIT = 100  # events; a request must not be made to send what others left behind for hours
 
@@ -17,10 +14,15 @@ class InlineEngine(Engine):
 
     sends_in_request = True
 
+    def __init__(self) -> None:
+        self._complaints = Complaints()
+
     def nudge(self) -> None:
         try:
             deliver(limit=LIMIT)
         except InvalidSetting as error:
             if is_testing():
                 raise
-            logger.error("Nothing was sent. %s", error)  # noqa: TRY400 - the message says it all
+            self._complaints.log(f"Nothing was sent. {error}")
+        else:
+            self._complaints.forget()

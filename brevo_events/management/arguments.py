@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime, time
 
@@ -8,14 +9,16 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from brevo_events.answers import FINGERPRINT
 from brevo_events.choices import Status
 from brevo_events.events import Event
 from brevo_events.exceptions import InvalidEvent
+from brevo_events.failures import with_message
 from brevo_events.models import OutboxEvent
 
-MAX_NUMBER = 2**63 - 1  # what every database takes
+MAX_NUMBER = 2**63 - 1  # the largest that every database takes
 MAX_DAYS = 36_500
-FILTERS = ("pks", "status", "event", "email", "since", "until", "response_code")
+FILTERS = ("pks", "status", "event", "email", "since", "until", "response_code", "message", "failure")
 
 
 def positive(value: str) -> int:
@@ -37,7 +40,7 @@ def days(value: str) -> float:
 
 
 def text(value: str) -> str:
-    """Return a text that is not empty: an unset variable of a script must not mean everything."""
+    """Return a text that is not empty: an unset variable in a script must not mean everything."""
     if not value.strip() or "\0" in value:
         raise ArgumentTypeError(f"{value!r} is empty, or has a character that no event can have.")
     return value
@@ -46,13 +49,13 @@ def text(value: str) -> str:
 def address(value: str) -> str:
     """Return one e-mail address; for ``type=`` of an argument."""
     try:
-        return Event("erase", value.strip()).email
+        return Event("any", value.strip()).email
     except InvalidEvent as error:
         raise ArgumentTypeError(f"{value!r} is not an e-mail address like ada@example.com.") from error
 
 
 def moment(value: str) -> datetime:
-    """Return a date or a date with a time in ISO 8601, in the current time zone where none is given."""
+    """Return a date or a date with a time in ISO 8601, in the current time zone if none is given."""
     try:
         parsed = parse_datetime(value)
         day = None if parsed else parse_date(value)
@@ -68,17 +71,34 @@ def moment(value: str) -> datetime:
         raise ArgumentTypeError(f"{value!r} is too far away.") from error
 
 
+def fingerprint(value: str) -> str:
+    """Return the fingerprint of a failure; for ``type=`` of an argument."""
+    if not re.fullmatch(f"[0-9a-f]{{{FINGERPRINT}}}", value):
+        raise ArgumentTypeError(f"{value!r} is not {FINGERPRINT} hexadecimal digits, as in the address of a list.")
+    return value
+
+
 def add_filters(parser: CommandParser) -> None:
     """Add the arguments by which commands choose events."""
-    parser.add_argument(
-        "pks", nargs="*", type=positive, metavar="pk", help="Numbers of events, as the admin shows them."
-    )
+    parser.add_argument("pks", nargs="*", type=positive, metavar="pk", help="Event IDs, as shown in the admin.")
     parser.add_argument("--status", choices=Status.values, help="Only events of this status.")
     parser.add_argument("--event", type=text, metavar="NAME", help="Only events of this name.")
     parser.add_argument("--email", type=text, metavar="E", help="Only events of this contact, in any letter case.")
     parser.add_argument("--since", type=moment, metavar="T", help="Only events captured then or later (ISO 8601).")
     parser.add_argument("--until", type=moment, metavar="T", help="Only events captured before then (ISO 8601).")
     parser.add_argument("--response-code", type=positive, metavar="N", help="Only events whose last answer was this.")
+    parser.add_argument(
+        "--message",
+        type=text,
+        metavar="TEXT",
+        help="Only events whose last answer failed with this in its message; addresses and numbers don't matter.",
+    )
+    parser.add_argument(
+        "--failure",
+        type=fingerprint,
+        metavar="HASH",
+        help="Only events of one group of failures: the hash is in the address of its list in the admin.",
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="Change at most N events, the oldest first.")
 
 
@@ -96,17 +116,21 @@ def chosen_events(
     since: datetime | None,
     until: datetime | None,
     response_code: int | None,
+    message: str | None,
+    failure: str | None,
 ) -> QuerySet[OutboxEvent, int]:
-    """Return the numbers of the events that the filters choose, oldest first."""
+    """Return the IDs of the events that the filters choose, oldest first."""
     wanted = {
         "pk__in": pks,
         "status": status,
         "name": event,
-        "created_at__gte": since,
-        "created_at__lt": until,
         "response_code": response_code,
+        "failure": failure,
     }
-    events = OutboxEvent.objects.on_primary().filter(**{name: value for name, value in wanted.items() if value})
+    events = OutboxEvent.objects.filter(**{name: value for name, value in wanted.items() if value})
+    events = events.captured_between(since, until)
     if email:
         events = events.of_contact(email)
+    if message:
+        events = events.of_failure(*with_message(message))
     return events.order_by("pk").values_list("pk", flat=True)

@@ -4,61 +4,59 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.functional import Promise
+from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from brevo_events import engines
-from brevo_events.exceptions import InvalidSetting
+from brevo_events.actions import Action
 from brevo_events.management.arguments import FILTERS, add_filters, chosen_events, has_filter
+from brevo_events.management.outbox import OutboxCommand
 from brevo_events.management.progress import shown
-from brevo_events.models import outbox
-from brevo_events.querysets import Changed, OutboxEventQuerySet, in_batches
+from brevo_events.models import OutboxEvent
+from brevo_events.querysets import Changed, in_batches
 
 
-class ChangeCommand(BaseCommand):
-    """Change the events that filters choose: say which are skipped and why, ask, then do it in small steps."""
+class ChangeCommand(OutboxCommand):
+    """Base class for commands that do an action to the events that filters choose, in small steps, after asking."""
 
-    question: str | Promise
-    would: str | Promise
-    nothing: str | Promise
-    refused: str | Promise
-    done: str | Promise
-
-    def change(self, events: OutboxEventQuerySet, *, dry_run: bool, options: dict[str, Any]) -> Changed:
-        """Change events, or only say what would change."""
-        raise NotImplementedError
+    action: Action
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_filters(parser)
+        for name, (_reason, label) in self.action.options.items():
+            parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=f"{label}.")
         parser.add_argument("--dry-run", action="store_true", help="Only say what would be done.")
         parser.add_argument("--no-input", action="store_false", dest="interactive", help="Do not ask for confirmation.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not has_filter(options):
-            raise CommandError("Say which events: by their numbers, or by --status, --event, --email, --since, …")
+            raise CommandError(
+                "Say which events: by their IDs, or by --status, --event, --email, --since, --message, …"
+            )
         plan = self.plan(options)
-        self.tell_skipped(plan)
-        if options["dry_run"] or not plan.pks:
-            self.stdout.write(str(self.would) % len(plan.pks) if plan.pks else str(self.nothing))
+        self.report_skipped(plan)
+        if not plan.pks:
+            self.stdout.write(_("There is nothing to do."))
             return
-        if options["interactive"] and sys.stdin.isatty() and not confirmed(str(self.question) % len(plan.pks)):
-            raise CommandError(str(self.refused))
+        planned = str(self.action.planned % len(plan.pks))
+        if options["dry_run"]:
+            self.stdout.write(_("Dry run: %s") % planned)
+            return
+        if options["interactive"] and sys.stdin.isatty() and not confirmed(_("%s Continue? [y/N] ") % planned):
+            raise CommandError(_("Nothing was changed."))
         changed = Changed()
         for _count in shown(self, self.steps(plan.pks, changed, options), len(plan.pks)):
             pass
-        self.tell_skipped(changed)
-        self.stdout.write(str(self.done) % len(changed.pks))
-        try:
-            engines.nudge()
-        except InvalidSetting as error:
-            raise CommandError(str(error)) from error
+        self.report_skipped(changed)
+        self.stdout.write(str(self.action.done % len(changed.pks)))
+        self.nudge()
 
     def plan(self, options: dict[str, Any]) -> Changed:
         """Return what would change: with a limit, the oldest events that may be changed at all."""
         plan, limit = Changed(), options["limit"]
         for pks in in_batches(list(chosen_events(**{name: options[name] for name in FILTERS}))):
-            plan.add(self.change(outbox().filter(pk__in=pks), dry_run=True, options=options))
+            plan.add(self.change(pks, options, dry_run=True))
             if limit is not None and len(plan.pks) >= limit:
                 plan.pks = sorted(plan.pks)[:limit]
                 break
@@ -67,14 +65,28 @@ class ChangeCommand(BaseCommand):
     def steps(self, pks: list[int], changed: Changed, options: dict[str, Any]) -> Iterator[int]:
         """Change events in small transactions, and yield how many after each."""
         for batch in in_batches(pks):
-            step = self.change(outbox().filter(pk__in=batch), dry_run=False, options=options)
+            step = self.change(batch, options)
             changed.add(step)
             yield len(step.pks)
 
-    def tell_skipped(self, result: Changed) -> None:
+    def change(self, pks: list[int], options: dict[str, Any], *, dry_run: bool = False) -> Changed:
+        """Do the action to events, as the options say, or only find out what it would change."""
+        included = {name: options[name] for name in self.action.options}
+        return self.action.change(OutboxEvent.objects.all(), pks, dry_run=dry_run, **included)
+
+    def report_skipped(self, result: Changed) -> None:
         """Print how many events stay as they are, and why."""
         for reason, count in result.skipped.items():
             self.stdout.write(_("Skipped: %(count)d (%(reason)s).") % {"count": count, "reason": reason})
+
+    def nudge(self) -> None:
+        """Wake the engine once the events are committed, which may be in a transaction of the caller's."""
+        connection = transaction.get_connection(OutboxEvent.objects.db)
+        if connection.in_atomic_block:
+            # Robust: what was done is done, whatever the engine says.
+            transaction.on_commit(engines.nudge, using=connection.alias, robust=True)
+        elif connection.get_autocommit():
+            engines.nudge()
 
 
 def confirmed(question: str) -> bool:

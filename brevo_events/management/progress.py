@@ -7,14 +7,14 @@ from django.utils.translation import gettext as _
 
 
 def shown(command: BaseCommand, steps: Iterable[int], total: int) -> Iterator[int]:
-    """Pass on how many each step of long work has done, and show the sum on a terminal."""
+    """Pass on how many events each step of long work has done, and show the sum on a terminal."""
     done = 0
     is_watched = command.stderr.isatty()
     for count in steps:
         done += count
         if is_watched:
-            told = _("%(done)d of %(total)d") % {"done": done, "total": total}
-            command.stderr.write(f"\r{told}", style_func=str, ending="")
+            text = _("%(done)d of %(total)d") % {"done": done, "total": total}
+            command.stderr.write(f"\r{text}", style_func=str, ending="")
             command.stderr.flush()
         yield count
     if is_watched and done:

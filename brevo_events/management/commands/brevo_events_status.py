@@ -5,19 +5,23 @@ import sys
 from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from brevo_events.health import COUNT_LIMIT, PAUSED, State, Summary, state, summarise
 from brevo_events.management.arguments import positive
-from brevo_events.stats import COUNT_LIMIT, Summary, summarise
+from brevo_events.management.outbox import OutboxCommand
+from brevo_events.models import Gate
 
-HELD_BACK, TOO_OLD, TOO_MANY_FAILED = 2, 3, 4
+FAULTY, TOO_OLD, TOO_MANY_FAILED = 2, 3, 4
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
-        "Say how delivery fares. Exit codes: 0 well, or paused by an operator; 2 a fault holds sending back; "
-        "3 an event has been due for longer than --max-age; 4 more events have failed than --max-failed."
+        "Show delivery status. Exit codes: 0 events are sent, or an operator has paused delivery; 2 nothing is sent: a "
+        "setting is missing, a fault holds delivery, or nothing is running; 3 an event has been due for longer than "
+        "--max-age; 4 more events have failed than --max-failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,13 +33,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, max_age: int | None, max_failed: int | None, **options: Any) -> None:
         summary = summarise()
-        figures = _figures(summary)
+        now = state(summary.pulse)
+        figures = _figures(summary, now)
         if options["format"] == "json":
             self.stdout.write(json.dumps(figures))
         else:
             for name, value in figures.items():
                 self.stdout.write(f"{name.replace('_', ' '):<20} {'–' if value is None else value}")
-        code, sentence = _trouble(summary, max_age, max_failed)
+        code, sentence = _trouble(summary, now, max_age, max_failed)
         if code:
             self.stderr.write(sentence)
             sys.exit(code)
@@ -48,28 +53,45 @@ def tolerable(value: str) -> int:
     return int(value)
 
 
-def _figures(summary: Summary) -> dict[str, Any]:
-    gate = summary.gate
+def _figures(summary: Summary, now: State) -> dict[str, Any]:
+    gate = summary.pulse.gate
     return {
+        "state": now.name,
         "pending": summary.pending,
         "sending": summary.sending,
         "failed": summary.failed,
-        "oldest_due_seconds": round(summary.oldest_due_seconds, 1),
+        "oldest_due_seconds": round(summary.pulse.oldest_due_seconds, 1),
         "last_sent_at": summary.last_sent_at.isoformat() if summary.last_sent_at else None,
-        "gate": str(gate),
+        "worker_seen_at": summary.pulse.worker_seen_at.isoformat() if summary.pulse.worker_seen_at else None,
+        "gate": _word_for(gate),
         "gate_reason": gate.reason or None,
         "gate_response_code": gate.response_code,
         "gate_closed_since": gate.closed_at.isoformat() if gate.closed_at else None,
         "gate_closed_until": gate.closed_until.isoformat() if gate.closed_until else None,
+        "gate_closed_by_event": gate.closed_by,
+        "paused_by": (gate.paused_by or _("a command")) if gate.is_paused else None,
+        "pause_reason": gate.pause_reason or None if gate.is_paused else None,
+        "paused_since": gate.paused_at.isoformat() if gate.paused_at and gate.is_paused else None,
+        "paused_until": gate.paused_until.isoformat() if gate.paused_until and gate.is_paused else None,
     }
 
 
-def _trouble(summary: Summary, max_age: int | None, max_failed: int | None) -> tuple[int, str]:
-    gate = summary.gate
-    if gate.is_closed and not gate.is_paused:
-        return HELD_BACK, _("Sending is held back: %s.") % gate.get_reason_display()
-    if max_age is not None and summary.oldest_due_seconds > max_age and not gate.is_paused:
-        return TOO_OLD, _("An event has been due for %d seconds. Does anything deliver?") % summary.oldest_due_seconds
+def _word_for(gate: Gate) -> str:
+    # For programs: these words stay, whatever people are shown.
+    return "paused" if gate.is_paused else "closed" if gate.is_closed else "open"
+
+
+def _trouble(summary: Summary, now: State, max_age: int | None, max_failed: int | None) -> tuple[int, str]:
+    if now.is_faulty:
+        return FAULTY, f"{now.title} {now.explanation}"
+    overdue = summary.pulse.oldest_due_seconds
+    if max_age is not None and overdue > max_age and now.name != PAUSED:
+        return TOO_OLD, _("An event has been due for %d seconds. Is anything sending?") % overdue
     if max_failed is not None and summary.failed > max_failed:
-        return TOO_MANY_FAILED, _("%d events have failed. Look at them in the admin.") % summary.failed
+        text = ngettext(
+            "%d event has failed. Look at it in the admin.",
+            "%d events have failed. Look at them in the admin.",
+            summary.failed,
+        )
+        return TOO_MANY_FAILED, text % summary.failed
     return 0, ""

@@ -1,52 +1,60 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
-from typing import Any
+from typing import IO, Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser, OutputWrapper
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from brevo_events import privacy
-from brevo_events.management.arguments import address
+from brevo_events.management.arguments import address, text
 from brevo_events.management.changes import confirmed
+from brevo_events.management.outbox import OutboxCommand
 from brevo_events.management.progress import shown
-from brevo_events.models import outbox
+from brevo_events.models import OutboxEvent
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
-        "Erase all that the outbox holds of one contact, in any letter case. What waits is cancelled, what is being "
-        "sent writes nothing back. Names of events, response codes and times stay, for the statistics."
+        "Erase all that the outbox holds of one contact, in any letter case. Pending events are cancelled, and the "
+        "answer to one that is being sent is not recorded. Names of events, response codes and times stay, for the "
+        "statistics."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email", type=address, metavar="EMAIL", help="The address of the contact.")
-        parser.add_argument("--export", metavar="FILE", help="First write it to a new file, as JSON; - is the output.")
+        parser.add_argument(
+            "--export", type=text, metavar="FILE", help="First write it to a new file, as JSON; - is the output."
+        )
         parser.add_argument("--keep", action="store_true", help="Erase nothing, with --export.")
         parser.add_argument("--dry-run", action="store_true", help="Only say how many events would be erased.")
         parser.add_argument("--no-input", action="store_false", dest="interactive", help="Do not ask for confirmation.")
 
     def handle(self, *args: Any, email: str, export: str | None, keep: bool, **options: Any) -> None:
-        if keep and not export:
-            raise CommandError("--keep is for --export FILE: else nothing would be done.")
-        count = outbox().of_contact(email).count()
+        if export is not None and not export.strip():
+            # call_command() takes it unchecked, and to erase without the copy is what nobody meant.
+            raise CommandError("--export names no file.")
+        if keep and export is None:
+            raise CommandError("--keep is for --export FILE: without it there is nothing to do.")
+        count = OutboxEvent.objects.of_contact(email).count()
         if options["dry_run"]:
             self.stdout.write(_("Would be erased: %d.") % (0 if keep else count))
             return
         if not keep and count and options["interactive"]:
-            self._ask(_("Erase %d events for good? [y/N] ") % count, export)
-        if export:
-            self._export(email, export)
+            question = ngettext("Erase %d event for good? [y/N] ", "Erase %d events for good? [y/N] ", count)
+            self._ask(question % count, export)
+        exported = self._export(email, export) if export else None
         if not keep:
-            erased = sum(shown(self, privacy.erase(email), count))
-            self._say(_("Erased: %d.") % erased if erased else _("Nothing is kept of this contact."), export)
+            self._erase(email, exported, count, export)
 
     def _ask(self, question: str, export: str | None) -> None:
         if not sys.stdin.isatty():
-            raise CommandError("Nobody is there to be asked: say --no-input to erase all the same.")
+            raise CommandError("No terminal to confirm on. Use --no-input to erase without asking.")
         if export == "-":
             # input() writes its question to the output, unless that is a terminal.
             self.stderr.write(question, style_func=str, ending="")
@@ -55,19 +63,74 @@ class Command(BaseCommand):
         if not confirmed(question):
             raise CommandError("Nothing was erased.")
 
-    def _export(self, email: str, path: str) -> None:
-        told = json.dumps(list(privacy.export(email)), cls=DjangoJSONEncoder, indent=2, ensure_ascii=False)
-        if path == "-":
-            self.stdout.write(told)
-            return
+    def _export(self, email: str, path: str) -> list[int]:
+        """Write a contact's events, and return their IDs once they are safely written."""
+        events = list(privacy.export(email))
+        # JSON leaves some characters as they are that would steer a terminal.
+        is_ascii = path == "-" and self.stdout.isatty()
+        content = json.dumps(events, cls=DjangoJSONEncoder, indent=2, ensure_ascii=is_ascii) + "\n"
         try:
-            # For the eyes of its owner only, and never over another file.
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                file.write(told + "\n")
+            if path == "-":
+                _write_output(self.stdout, content)
+            else:
+                _write_new(path, content)
         except OSError as error:
-            raise CommandError(f"Nothing was erased: {path} could not be written ({error.strerror}).") from error
-        self.stdout.write(_("Written: %s.") % path)
+            name = "the output" if path == "-" else path
+            raise CommandError(f"Nothing was erased: {name} could not be written ({error.strerror}).") from error
+        if path != "-":
+            self.stdout.write(_("Written: %s.") % path)
+        return [event["id"] for event in events]
+
+    def _erase(self, email: str, exported: list[int] | None, count: int, export: str | None) -> None:
+        erased = sum(shown(self, privacy.erase(email, exported), count))
+        self._say(_("Erased: %d.") % erased if erased else _("Nothing is kept of this contact."), export)
+        if exported is not None and (rest := OutboxEvent.objects.of_contact(email).count()):
+            raise CommandError(
+                ngettext(
+                    "%d event was captured after the export, and is kept. Run the command again.",
+                    "%d events were captured after the export, and are kept. Run the command again.",
+                    rest,
+                )
+                % rest
+            )
 
     def _say(self, sentence: str, export: str | None) -> None:
         # What goes to the output beside an export must not spoil its JSON.
         (self.stderr if export == "-" else self.stdout).write(sentence, style_func=str)
+
+
+def _write_new(path: str, content: str) -> None:
+    # For the eyes of its owner only, and never over another file.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+            _put_on_disk(file)
+    except BaseException:
+        # Half a copy would pass for a whole one, and be in the way of the next.
+        os.unlink(path)
+        raise
+
+
+def _write_output(output: OutputWrapper, content: str) -> None:
+    output.flush()
+    try:
+        descriptor = os.dup(output.fileno())
+    except (AttributeError, OSError):  # the text of a test, for instance
+        output.write(content, ending="")
+        return
+    # Past the stream: under PYTHONUNBUFFERED it takes what still fits into a full disk or a broken pipe for the whole.
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
+        _put_on_disk(file)
+
+
+def _put_on_disk(file: IO[str]) -> None:
+    """Wait until all that was written has arrived: a full disk or a broken pipe shows only then."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        # What is no file of a disk cannot do this: a pipe, a terminal.
+        if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOTSUP):
+            raise

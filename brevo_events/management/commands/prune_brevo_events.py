@@ -2,19 +2,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from brevo_events import privacy
-from brevo_events.exceptions import InvalidSetting
+from brevo_events import retention
 from brevo_events.management.arguments import days
+from brevo_events.management.outbox import OutboxCommand
 from brevo_events.management.progress import shown
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
-        "Delete events that ended long ago, with their attempts: those that failed after --failed-days, superseded "
-        "ones after a day, all others after --days. Never one that has still to go out."
+        "Delete events that ended long ago, with their attempts: failed ones after --failed-days, all others after "
+        "--days. Unfinished events are never deleted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -24,12 +24,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         ages = {"days": options["days"], "failed_days": options["failed_days"]}
-        try:
-            # A count reads the whole index: only where somebody sees it.
-            total = sum(events.count() for events in privacy.prunable(**ages)) if dry_run or self.stderr.isatty() else 0
-            if dry_run:
-                self.stdout.write(_("Would be deleted: %d.") % total)
-                return
-            self.stdout.write(_("Deleted: %d.") % sum(shown(self, privacy.prune(**ages), total)))
-        except InvalidSetting as error:
-            raise CommandError(str(error)) from error
+        # A count reads the whole index: not worth it unless it is shown.
+        is_shown = dry_run or self.stderr.isatty()
+        total = sum(events.count() for events in retention.prunable(**ages)) if is_shown else 0
+        if dry_run:
+            self.stdout.write(_("Would be deleted: %d.") % total)
+            return
+        self.stdout.write(_("Deleted: %d.") % sum(shown(self, retention.prune(**ages), total)))

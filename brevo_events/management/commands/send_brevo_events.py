@@ -1,56 +1,84 @@
 from __future__ import annotations
 
-import signal
+import operator
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from brevo_events import transports
 from brevo_events.choices import Status
+from brevo_events.connections import owned_connections
 from brevo_events.delivery import Delivered
-from brevo_events.exceptions import InvalidSetting
+from brevo_events.delivery.observers import Observers
+from brevo_events.heartbeats import LOOP
 from brevo_events.management.arguments import positive
+from brevo_events.management.guard import ended_if_hung, stopped_by_signals
+from brevo_events.management.liveness import LivenessFile
+from brevo_events.management.outbox import OutboxCommand
 from brevo_events.models import Gate
 from brevo_events.worker import Worker
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
         "Send what is due to Brevo: once, for cron, or with --loop as a process of its own. SIGTERM and SIGINT let it "
-        "finish what is in flight and give back the rest. Exits with 1 if a fault holds sending back at the end."
+        "finish what is in flight and give back the rest. Exits with 1 if a fault holds delivery up at the end, and "
+        "with 3 if it hung."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--loop", action="store_true", help="Go on, and look every second whether something is due."
+            "--loop", action="store_true", help="Go on, and look every POLL_SECONDS whether something is due."
         )
         parser.add_argument("--limit", type=positive, metavar="N", help="Send at most N events, and end.")
         parser.add_argument(
             "--concurrency", type=positive, metavar="N", help="Requests in flight, instead of CONCURRENCY."
         )
+        parser.add_argument(
+            "--try-now", action="store_true", help="If delivery is on hold, end the cool-down and try at once."
+        )
         parser.add_argument("--max-runtime", type=positive, metavar="S", help="End after S seconds.")
+        parser.add_argument(
+            "--liveness-file", metavar="PATH", help="Touch this file in every round, for a liveness probe."
+        )
 
     def handle(self, *args: Any, loop: bool, verbosity: int, **options: Any) -> None:
-        try:
-            transports.current()
-            delivered = self._work(loop, options)
-        except InvalidSetting as error:
-            raise CommandError(str(error)) from error
+        transports.current()
+        show_life = _touching(options["liveness_file"])
+        if options["try_now"]:
+            Gate.load().try_now()
+        delivered, gate = self._work(loop, options, show_life)
         if verbosity > 0:
             self.stdout.write(summary(delivered))
-        self._exit_as_the_gate_is(Gate.load())
+        self._exit_as_the_gate_is(gate)
 
-    def _work(self, loop: bool, options: dict[str, Any]) -> Delivered:
-        worker = Worker(concurrency=options["concurrency"], limit=options["limit"])
-        with stopped_by_signals(worker):
-            work = worker.run if loop else worker.run_once
-            work(max_runtime=options["max_runtime"])
-        return worker.delivered
+    def _work(
+        self, loop: bool, options: dict[str, Any], show_life: Callable[[], None] | None
+    ) -> tuple[Delivered, Gate]:
+        # A loop calls observers in a thread of its own: one that hangs would outlast the leases.
+        observers = Observers() if loop else None
+        notify = observers or operator.call
+        worker = Worker(
+            engine=LOOP if loop else "single pass",
+            concurrency=options["concurrency"],
+            limit=options["limit"],
+            notify=notify,
+            show_life=show_life,
+        )
+        with ExitStack() as stack:
+            if getattr(self, "_called_from_command_line", False):  # else the process is another program's
+                stack.enter_context(ended_if_hung(worker))
+            stack.enter_context(owned_connections())
+            with stopped_by_signals(worker):
+                work = worker.run if loop else worker.run_once
+                work(max_runtime=options["max_runtime"])
+            if observers:
+                observers.finish()
+            return worker.delivered, Gate.load()
 
     def _exit_as_the_gate_is(self, gate: Gate) -> None:
         if gate.is_paused:
@@ -67,25 +95,16 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-@contextmanager
-def stopped_by_signals(worker: Worker) -> Iterator[None]:
-    """Stop the worker at the first SIGTERM or SIGINT; a second one ends the process as it always does."""
-    former: dict[int, Any] = {}
-
-    def stop(number: int, frame: object) -> None:
-        worker.stop()
-        restore()
-
-    def restore() -> None:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-    if threading.current_thread() is threading.main_thread():
-        former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+def _touching(path: str | None) -> Callable[[], None] | None:
+    """Return what touches the liveness file, if there is to be one."""
+    if path is None:
+        return None
+    liveness = LivenessFile(path)
     try:
-        yield
-    finally:
-        restore()
+        liveness.create()
+    except OSError as error:
+        raise CommandError(_("The liveness file can't be written: %s") % error) from error
+    return liveness.touch
 
 
 def summary(delivered: Delivered) -> str:

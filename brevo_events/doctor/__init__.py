@@ -1,0 +1,34 @@
+"""
+All that must be right for a mail to be sent, here and at Brevo, as a list of findings.
+
+The same for the command and the admin, and always the same checks in the same
+order. Sources of what is said about Brevo: docs/setup.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from brevo_events.doctor import checklist, here, there
+from brevo_events.doctor.findings import Finding, Outcome
+
+__all__ = ["EVENT", "Finding", "Outcome", "examine"]
+
+EVENT = there.EVENT
+
+
+def examine(email: str | None = None, *, calls: bool = True) -> Iterator[Finding]:
+    """
+    Yield what was found, check by check.
+
+    With ``calls``, it connects to Brevo, and reads the account if ``API_KEY``
+    is set; with an address too, it makes one real call of ``identify`` and sends one
+    real event for that contact, past the outbox, and looks the contact up.
+    Takes up to half a minute if Brevo is slow. Call it outside any transaction.
+    """
+    yield (settings := here.settings_and_checks())
+    yield (tables := here.migrations())
+    yield (key := here.key())
+    yield from here.delivery(has_tables=tables.outcome == Outcome.GOOD)
+    yield from there.look(email, [settings], key) if calls else there.untried()
+    yield from checklist.items()

@@ -1,0 +1,75 @@
+"""Delivery by the tasks of a queue: an engine that queues passes, and what its tasks do."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from brevo_events import engines
+from brevo_events.connections import owned_connections
+from brevo_events.delivery import seconds_until_due
+from brevo_events.engines.background import BackgroundEngine
+from brevo_events.engines.complaints import Complaints
+from brevo_events.engines.publisher import Publisher
+from brevo_events.exceptions import InvalidSetting
+from brevo_events.models import Gate
+from brevo_events.retention import prune
+from brevo_events.worker import Worker, seconds_to_end
+
+logger = logging.getLogger(__name__)
+
+PASS_SECONDS = 10.0  # then no request begins any more: a worker that is told to end waits for its task
+PRUNE_SECONDS = 60.0
+
+_complaints = Complaints()
+
+
+class QueuedEngine(BackgroundEngine):
+    """
+    Base of engines whose passes are tasks of a queue.
+
+    A subclass has one method, ``enqueue()``; its task calls ``run_pass()``. The
+    nudges of a process are gathered, and a lost task costs only time: the queue's
+    scheduler, or cron, makes a pass every minute or sooner.
+    """
+
+    def enqueue(self) -> None:
+        """Queue a task that calls ``run_pass()``; in a thread of its own, and whatever is raised is logged."""
+        raise NotImplementedError
+
+    def make_thread(self) -> Publisher:
+        return Publisher(self.enqueue)
+
+
+def run_pass() -> None:
+    """
+    Deliver what is due, for some seconds: all that a task does.
+
+    If more is due then, the next pass is queued.
+    """
+    began = time.monotonic()
+    try:
+        with owned_connections():
+            Worker(engine="task").run_once(max_runtime=PASS_SECONDS)
+    except InvalidSetting as error:
+        _complaints.log(f"Nothing was sent. {error}")
+        return
+    _complaints.forget()
+    if time.monotonic() - began >= PASS_SECONDS and _can_go_on():
+        engines.nudge()
+
+
+def run_prune() -> bool:
+    """Delete what ended long ago, for a minute, and return whether there may be more."""
+    began = time.monotonic()
+    return any(time.monotonic() - began > PRUNE_SECONDS for _deleted in prune())
+
+
+def longest_pass() -> float:
+    """Return the seconds that a pass may take: what is in flight at its end has its deadline."""
+    return PASS_SECONDS + seconds_to_end()
+
+
+def _can_go_on() -> bool:
+    gate = Gate.load()
+    return (gate.is_open or (gate.is_probe_due and not gate.is_paused)) and seconds_until_due() == 0
