@@ -1,86 +1,135 @@
-"""Charts as SVG: pure functions, figures in and markup out, with classes for the colours and no script or style."""
+"""The geometry of charts: pure functions, figures in and numbers for ``chart.html`` out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 
 from django.utils.formats import number_format
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 
 HEIGHT = 200  # pixels of the plot, without the labels below it
-TOP = 16  # pixels above the highest line, for its number
-LABELS = 22  # pixels below the plot
-LEAST = 2  # pixels of the lowest bar: one failure beside a thousand sent events must be seen
+TOP = 18  # pixels above it, for the figures of the column that is pointed at
+LABELS = 22  # pixels below it
+LINES = 4  # at most, above zero
+LEAST = 2  # pixels of the lowest bar: one failure beside a thousand accepted events must be seen
+LEAST_BELOW = 14  # pixels below zero, if anything is there: to be pointed at
+LEAST_BAND = 0.4  # percent of the width: a short hold must be seen
 FILLED = 0.76  # of the width that a bar has
+DIGIT = 7  # pixels of a character beside the axis, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Hold what one colour stands for; ``key`` is the end of its class."""
+    """What one colour stands for; ``key`` is the end of its class. Its bars hang down from zero if ``is_below``."""
 
     key: str
     label: str
+    is_below: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Hold a bar of a chart: what it says when pointed at, its values from the bottom up, and a label below or none."""
+    """
+    A stack of values, from zero outwards, with a name, and perhaps a label below.
+
+    ``urls`` are where the values lead, as many as those, or none. ``note`` follows the values.
+    """
 
     name: str
     values: Sequence[int]
     label: str = ""
+    urls: Sequence[str] = ()
+    note: str = ""
 
 
-def bar_chart(bars: Sequence[Bar], series: Sequence[Series], *, key: str, title: str, description: str) -> SafeString:
-    """
-    Draw stacked bars, as wide as there is room; texts keep their size.
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A time that is shaded; ``start`` and ``end`` are shares of the width, from 0 to 1."""
 
-    ``key`` makes the ids of the page; time goes from left to right in every script.
-    """
-    highest = nice_ceiling(max((sum(bar.values) for bar in bars), default=0))
-    width = 100 / max(len(bars), 1)
-    return format_html(
-        '<svg class="brevo-chart" role="img" aria-labelledby="{key}-title {key}-desc" direction="ltr" width="100%" '
-        'height="{height}"><title id="{key}-title">{title}</title><desc id="{key}-desc">{description}</desc>'
-        "{lines}{bars}{numbers}{labels}</svg>",
-        key=key,
-        height=TOP + HEIGHT + LABELS,
-        title=title,
-        description=description,
-        lines=format_html_join(
-            "",
-            '<line class="brevo-grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>',
-            ((y,) for y in (TOP, TOP + HEIGHT // 2, TOP + HEIGHT)),
-        ),
-        bars=format_html_join(
-            "", "{}", ((_bar(bar, series, place * width, width, highest),) for place, bar in enumerate(bars))
-        ),
-        numbers=format_html_join(
-            "",
-            '<text class="brevo-axis" x="0" y="{}">{}</text>',
-            ((TOP - 3, number(highest)), (TOP + HEIGHT // 2 - 3, number(highest // 2))),
-        ),
-        labels=format_html_join(
-            "",
-            '<text class="brevo-axis" x="{}%" y="{}" text-anchor="{}">{}</text>',
-            (
-                (_round((place + 0.5) * width), TOP + HEIGHT + 15, _anchor(place, len(bars)), bar.label)
-                for place, bar in enumerate(bars)
-                if bar.label
-            ),
-        ),
-    )
+    key: str
+    start: float
+    end: float
 
 
-def share_bar(share: float) -> SafeString:
-    """Draw a share from 0 to 1 as a bar; the number is to be written beside it."""
-    return format_html(
-        '<svg class="brevo-share" aria-hidden="true" focusable="false" width="100%" height="10">'
-        '<rect class="brevo-share-all" width="100%" height="10" rx="3"/>'
-        '<rect class="brevo-share-part" width="{}%" height="10" rx="3"/></svg>',
-        _round(100 * min(max(share, 0.0), 1.0)),
+@dataclass(frozen=True, slots=True)
+class Rect:
+    """A rectangle of one series or band; x and width are percentages, y and height pixels."""
+
+    key: str
+    x: str
+    y: str
+    width: str
+    height: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A value: what is drawn of it, the area that leads to its events, and the name of that link."""
+
+    name: str
+    url: str
+    rect: Rect
+    area: Rect
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """All that is drawn of one bar; x and width are those of its whole share of the chart."""
+
+    title: str
+    label: str
+    x: str
+    middle: str
+    width: str
+    anchor: str
+    parts: list[Part] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Stacked bars, as wide as there is room: pixels for what is vertical, percentages for what is horizontal."""
+
+    columns: list[Column]
+    bands: list[Rect]
+    zero: str
+    lines: Sequence[str]
+    numbers: Sequence[tuple[str, str]]  # the y and the text of each
+    gutter: int  # pixels beside the plot, for the numbers
+    top: int = TOP
+    plot: int = HEIGHT
+    height: int = TOP + HEIGHT + LABELS
+    labels: int = TOP + HEIGHT + 15  # the y of their baseline
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Pixels for values: ``zero`` is the y of no value, ``step`` the distance of two lines."""
+
+    zero: float
+    pixels: float
+    step: int
+    lines: range
+
+    def height(self, value: int) -> float:
+        return max(value * self.pixels, LEAST)
+
+    def y(self, value: int) -> float:
+        return self.zero - value * self.pixels
+
+
+def bar_chart(bars: Sequence[Bar], series: Sequence[Series], bands: Sequence[Band] = ()) -> Chart:
+    """Return the geometry of stacked bars; time goes from left to right in every script."""
+    scale = _scale(_highest(bars, series, is_below=False), _highest(bars, series, is_below=True))
+    numbers = [(_text(scale.y(value) + 4), number(abs(value))) for value in scale.lines]
+    return Chart(
+        columns=[_column(bar, series, place, len(bars), scale) for place, bar in enumerate(bars)],
+        bands=[_band(band) for band in bands],
+        zero=_text(scale.zero),
+        lines=[_text(scale.y(value)) for value in scale.lines if value],
+        numbers=numbers,
+        gutter=max(len(text) for _y, text in numbers) * DIGIT + 8,
     )
 
 
@@ -89,50 +138,68 @@ def number(value: int) -> str:
     return number_format(value, use_l10n=True, force_grouping=True)
 
 
-def nice_ceiling(value: int) -> int:
-    """Return a round number that is not below the value, and even: half of it is labelled too."""
-    if value < 10:
-        return max(value + value % 2, 2)
-    tenth: int = 10 ** (len(str(value)) - 2)
-    return next(step * tenth for step in (10, 12, 16, 20, 30, 40, 60, 80, 100) if step * tenth >= value)
+def round_step(highest: int) -> int:
+    """Return the least of 1, 2, 5, 10, 20, … of which four reach a value."""
+    steps: Iterator[int] = (digit * 10**power for power in count() for digit in (1, 2, 5))
+    return next(step for step in steps if step * LINES >= highest)
 
 
-def _bar(bar: Bar, series: Sequence[Series], left: float, width: float, highest: int) -> SafeString:
-    rects = []
-    bottom: float = TOP + HEIGHT
-    for value, one in zip(bar.values, series, strict=True):
-        if value:
-            height = max(HEIGHT * value / highest, LEAST)
-            bottom -= height
-            rects.append(
-                (
-                    one.key,
-                    _round(left + width * (1 - FILLED) / 2),
-                    _round(bottom),
-                    _round(width * FILLED),
-                    _round(height),
-                )
-            )
-    return format_html(
-        # The empty part can be pointed at too.
-        '<g><title>{}</title><rect class="brevo-hover" x="{}%" y="{}" width="{}%" height="{}"/>{}</g>',
-        f"{bar.name}: "
-        + ", ".join(f"{number(value)} {one.label}" for value, one in zip(bar.values, series, strict=True)),
-        _round(left),
-        TOP,
-        _round(width),
-        HEIGHT,
-        format_html_join("", '<rect class="brevo-fill-{}" x="{}%" y="{}" width="{}%" height="{}"/>', rects),
+def _highest(bars: Sequence[Bar], series: Sequence[Series], *, is_below: bool) -> int:
+    return max(
+        (sum(value for value, one in zip(bar.values, series, strict=True) if one.is_below == is_below) for bar in bars),
+        default=0,
     )
 
 
-def _anchor(place: int, count: int) -> str:
-    """Return how a label is placed so that it is cut off at neither end."""
-    if place == 0:
-        return "start"
-    return "end" if place == count - 1 else "middle"
+def _scale(above: int, below: int) -> _Scale:
+    step = round_step(max(above, below))
+    top = max(math.ceil(above / step), 1) * step
+    depth = HEIGHT * below / (top + below)
+    if below:
+        depth = max(depth, LEAST_BELOW)
+    pixels = (HEIGHT - depth) / top
+    return _Scale(TOP + HEIGHT - depth, pixels, step, range(-(below // step) * step, top + 1, step))
 
 
-def _round(value: float) -> str:
+def _column(bar: Bar, series: Sequence[Series], place: int, columns: int, scale: _Scale) -> Column:
+    width = 100 / columns
+    left = place * width
+    # A label at either end must not be cut off.
+    anchor = "start" if place == 0 else "end" if place == columns - 1 else "middle"
+    figures = [f"{number(value)} {one.label}" for value, one in zip(bar.values, series, strict=True)]
+    title = ", ".join([f"{bar.name}: {figures[0]}", *figures[1:], *([bar.note] if bar.note else [])])
+    column = Column(title, bar.label, _text(left), _text(left + width / 2), _text(width), anchor)
+    ends = {True: scale.zero, False: scale.zero}  # of the stack below zero, and of that above it
+    for place_of_value, (value, one) in enumerate(zip(bar.values, series, strict=True)):
+        if not value:
+            continue
+        height = scale.height(value)
+        is_first = ends[one.is_below] == scale.zero
+        y = ends[one.is_below] if one.is_below else ends[one.is_below] - height
+        ends[one.is_below] += height if one.is_below else -height
+        x, filled = left + width * (1 - FILLED) / 2, width * FILLED
+        # The first of a stack can be pointed at over its whole side of the column, what lies on it only where it is.
+        area_y, area_height = (y, height) if not is_first else _side(scale, is_below=one.is_below)
+        column.parts.append(
+            Part(
+                f"{bar.name}: {figures[place_of_value]}",
+                bar.urls[place_of_value] if bar.urls else "",
+                Rect(one.key, _text(x), _text(y), _text(filled), _text(height)),
+                Rect(one.key, _text(left), _text(area_y), _text(width), _text(area_height)),
+            )
+        )
+    return column
+
+
+def _side(scale: _Scale, *, is_below: bool) -> tuple[float, float]:
+    return (scale.zero, TOP + HEIGHT - scale.zero) if is_below else (TOP, scale.zero - TOP)
+
+
+def _band(band: Band) -> Rect:
+    width = max((band.end - band.start) * 100, LEAST_BAND)
+    return Rect(band.key, _text(min(band.start * 100, 100 - width)), str(TOP), _text(width), str(HEIGHT))
+
+
+def _text(value: float) -> str:
     # Not by the language: a decimal comma is no number to SVG.
     return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -1,34 +1,35 @@
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import transaction
-from django.db.models import Min, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from brevo_events import engines
-from brevo_events.admin.actions import ACTIONS, Action
-from brevo_events.models import OutboxEvent, outbox
-from brevo_events.querysets import Changed, in_batches
+from brevo_events.actions import ACTIONS, Action, Refused
+from brevo_events.admin import log
+from brevo_events.admin.permissions import may_act, may_see_contacts
+from brevo_events.admin.plan import described, left_out
+from brevo_events.admin.question import BATCH
+from brevo_events.models import OutboxEvent
+from brevo_events.querysets import Changed, OutboxEventQuerySet
 
 MOST = 10_000  # events that are changed at once
-LOGGED_SINGLY = 100  # events; of more, the admin's log gets one entry
 
 
 class Confirmation:
     """
-    Show what an action will do, and do it once a user has said yes.
+    The page that shows what an action will do, and does it once a user has said yes.
 
     Every step is a POST behind the action's permission; nothing is sent in the
     request.
@@ -43,74 +44,106 @@ class Confirmation:
         """Answer the page of an action, for the events that the form names."""
         if (action := ACTIONS.get(name)) is None:
             raise Http404
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        pks = _numbers(request.POST.get("pks", ""))
-        if "confirmed" not in request.POST:
-            return self.ask(request, action, pks)
         self._check(request, action)
-        # Together, so that nothing is changed of which the admin's log does not tell.
-        with transaction.atomic(using=outbox().db):
-            outbox().begin_writing()
-            changed = action.change(pks, **_chosen(action, request))
-            self._log(request, action, changed.pks)
-        # Robust: what was done is done, whatever the engine says.
-        transaction.on_commit(lambda: engines.nudge(in_background=True), using=outbox().db, robust=True)
-        self._tell(request, action, changed)
-        return HttpResponseRedirect(self._back(request, pks))
+        if request.method in ("GET", "HEAD"):
+            # A login in between, or a reload, turns a POST into this.
+            self._admin.message_user(request, _("Nothing was changed: press the button again."), messages.WARNING)
+            return HttpResponseRedirect(self._list())
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+        pks = _ids(request.POST.get("pks", ""))
+        back = self._back(request, pks)
+        if "confirmed" not in request.POST:
+            return self.ask(request, action, pks, back)
+        if question := self._unanswered(request, action, pks):
+            self._admin.message_user(request, question, messages.WARNING)
+            return self.ask(request, action, pks, back)
+        self._do(request, action, pks)
+        return HttpResponseRedirect(back)
 
-    def ask_about(self, request: HttpRequest, action: Action, events: QuerySet[OutboxEvent]) -> HttpResponse:
-        """Show what would be done to the events that were selected in the list."""
+    def ask_about(
+        self, request: HttpRequest, action: Action, events: QuerySet[OutboxEvent], back: str = ""
+    ) -> HttpResponse:
+        """Show what would be done to the newest of some events; ``back`` is this address unless given."""
         pks = list(events.values_list("pk", flat=True)[: MOST + 1])
         if len(pks) > MOST:
-            self._admin.message_user(request, _("Only the newest 10,000 of them are taken at once."), messages.WARNING)
-        return self.ask(request, action, pks[:MOST], back=request.get_full_path())
+            self._admin.message_user(
+                request, _("Only the newest 10,000 were selected. Repeat for the rest."), messages.WARNING
+            )
+        return self.ask(request, action, pks[:MOST], back or request.get_full_path())
 
-    def ask(self, request: HttpRequest, action: Action, pks: list[int], back: str = "") -> HttpResponse:
-        """Show what would be done to these events, and ask."""
+    def ask(self, request: HttpRequest, action: Action, pks: list[int], back: str) -> HttpResponse:
+        """Show what would be done to these events with the ticked boxes, and ask."""
         self._check(request, action)
-        plan = action.change(pks, dry_run=True)
-        options = _options(action, pks, plan)
-        # With all boxes ticked: whoever ticks one has to know what that means.
-        most = action.change(pks, dry_run=True, **dict.fromkeys(action.options, True)).pks if options else plan.pks
+        events, ticked, shows_contact = self._events(request), _ticked(action, request), may_see_contacts(request)
+        try:
+            plan = action.change(events, pks, dry_run=True, **ticked)
+        except Refused as error:
+            self._admin.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(back)
+        about, skipped = described(events, plan.pks), left_out(action, plan, ticked)
         context = {
             **self._admin.admin_site.each_context(request),
             "opts": self._admin.opts,
             "title": action.title,
             "action": action,
-            "planned": _counted(action.planned, len(plan.pks)) if plan.pks else "",
-            "oldest": _oldest(most),
-            "skipped": plan.skipped,
-            "facts": action.facts(request, most) if most else [],
-            "options": options,
+            "planned": str(action.planned % len(plan.pks)) if plan.pks else "",
+            "button": str(action.confirm_label % len(plan.pks)),
+            "about": about,
+            "names": about.names.most_common(),
+            "contacts": about.addresses(shows_contact=shows_contact)[: action.contacts_shown],
+            "facts": action.facts(events, plan.pks) if plan.pks else [],
+            "total": len(plan.pks),
+            "left_out": skipped,
+            "can_recalculate": any(one.box for one in skipped),
+            "to_type": len(about.contacts) if action.is_final and len(about.contacts) > 1 else None,
+            "ticked": ",".join(ticked),
             "pks": ",".join(map(str, pks)),
-            "back": back or self._back(request, pks),
+            "back": back,
         }
         request.current_app = self._admin.admin_site.name
         return TemplateResponse(request, self.template_name, context)
 
+    def _unanswered(self, request: HttpRequest, action: Action, pks: list[int]) -> str:
+        """Return what must be asked again because the button no longer said what would be done; empty if nothing."""
+        if request.POST.get("ticked", "") != ",".join(_ticked(action, request)):
+            return _("The boxes were changed. These are the numbers with them.")
+        if action.is_final:
+            contacts = len(described(self._events(request), pks).contacts)
+            if contacts > 1 and request.POST.get("contacts", "").strip() != str(contacts):
+                return _("Nothing was erased. Type the number of contacts first.")
+        return ""
+
+    def _do(self, request: HttpRequest, action: Action, pks: list[int]) -> None:
+        try:
+            # Together, so that nothing is changed that the admin's log does not show.
+            with transaction.atomic(using=OutboxEvent.objects.db):
+                OutboxEvent.objects.begin_writing()
+                changed = action.change(self._events(request), pks, **_ticked(action, request))
+                entry = log.write(request.user, action.logged, changed.pks)
+        except Refused as error:
+            self._admin.message_user(request, str(error), messages.ERROR)
+            return
+        # Robust: what was done is done, whatever the engine says.
+        transaction.on_commit(lambda: engines.nudge(in_background=True), using=OutboxEvent.objects.db, robust=True)
+        self._report(request, action, changed, entry)
+
+    def _events(self, request: HttpRequest) -> OutboxEventQuerySet:
+        """Return the events that this user may change: a project may show some only, by its own ``get_queryset``."""
+        events: OutboxEventQuerySet = self._admin.get_queryset(request)  # type: ignore[assignment]
+        return events.order_by().using(OutboxEvent.objects.db)
+
     def _check(self, request: HttpRequest, action: Action) -> None:
-        if not (self._admin.has_view_permission(request) and request.user.has_perm(action.permission)):
+        if not (self._admin.has_view_permission(request) and may_act(request, action)):
             raise PermissionDenied
 
-    def _log(self, request: HttpRequest, action: Action, pks: list[int]) -> None:
-        user: Any = request.user
-        if len(pks) > LOGGED_SINGLY:
-            LogEntry.objects.create(
-                user=user,
-                content_type=ContentType.objects.get_for_model(OutboxEvent),
-                object_repr=_("%d events") % len(pks),
-                action_flag=CHANGE,
-                change_message=str(action.logged),
-            )
-            return
-        for batch in in_batches(pks):
-            events: Any = outbox().filter(pk__in=batch).only("name")
-            LogEntry.objects.log_actions(user.pk, events, CHANGE, str(action.logged))
-
-    def _tell(self, request: HttpRequest, action: Action, changed: Changed) -> None:
+    def _report(self, request: HttpRequest, action: Action, changed: Changed, entry: int | None) -> None:
         if count := len(changed.pks):
-            self._admin.message_user(request, _counted(action.done, count), messages.SUCCESS)
+            told = str(action.done % count)
+            if count > 1 and entry:
+                url = f"{self._list()}?{urlencode({BATCH: entry})}"
+                told = format_html('{} <a href="{}">{}</a>', told, url, _("See them"))
+            self._admin.message_user(request, told, messages.SUCCESS)
         for reason, skipped in changed.skipped.items():
             text = ngettext(
                 "%(count)d event was skipped: %(reason)s.", "%(count)d events were skipped: %(reason)s.", skipped
@@ -123,40 +156,21 @@ class Confirmation:
         back = request.POST.get("back", "")
         if url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure()):
             return back
-        where, arguments = ("change", pks) if len(pks) == 1 else ("changelist", [])
-        site = self._admin.admin_site.name
-        return reverse(f"admin:brevo_events_outboxevent_{where}", args=arguments, current_app=site)
+        if len(pks) == 1:
+            site = self._admin.admin_site.name
+            return reverse("admin:brevo_events_outboxevent_change", args=pks, current_app=site)
+        return self._list()
+
+    def _list(self) -> str:
+        return reverse("admin:brevo_events_outboxevent_changelist", current_app=self._admin.admin_site.name)
 
 
-def _numbers(text: str) -> list[int]:
-    numbers = text.split(",") if text else []
-    if len(numbers) > MOST or not all(number.isdecimal() and len(number) < 19 for number in numbers):
-        raise BadRequest("pks must be numbers of events.")
-    return [int(number) for number in numbers]
+def _ids(text: str) -> list[int]:
+    ids = text.split(",") if text else []
+    if len(ids) > MOST or not all(each.isdecimal() and len(each) < 19 for each in ids):
+        raise BadRequest("pks must be IDs of events.")
+    return [int(each) for each in ids]
 
 
-def _options(action: Action, pks: list[int], plan: Changed) -> list[dict[str, Any]]:
-    """Return the boxes that can be ticked, each with the number of events that do not go without it."""
-    found, ticked, skipped = [], {}, plan.skipped
-    others = sorted({*pks} - {*plan.pks})
-    for name, (reason, label) in action.options.items():
-        if count := skipped.get(str(reason)):
-            found.append({"name": name, "label": label, "count": count})
-            # An event is skipped for the first reason only, in the order of the options, and may need two of them.
-            ticked[name] = True
-            skipped = action.change(others, dry_run=True, **ticked).skipped
-    return found
-
-
-def _oldest(pks: list[int]) -> datetime | None:
-    """Return when the first of these events was captured."""
-    found = [outbox().filter(pk__in=batch).aggregate(oldest=Min("created_at")) for batch in in_batches(pks)]
-    return min((one["oldest"] for one in found if one["oldest"]), default=None)
-
-
-def _chosen(action: Action, request: HttpRequest) -> dict[str, bool]:
+def _ticked(action: Action, request: HttpRequest) -> dict[str, bool]:
     return {name: True for name in action.options if name in request.POST}
-
-
-def _counted(text: Any, count: int) -> str:
-    return str(text % count)

@@ -4,6 +4,7 @@ import json
 import shlex
 
 from brevo_events.conf import settings
+from brevo_events.endpoints import url_of
 from brevo_events.events import readdressed
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import OutboxEvent
@@ -17,7 +18,7 @@ def readable(event: OutboxEvent) -> str:
 def curl(event: OutboxEvent) -> str:
     """Return the command line that sends the same request, the key left out."""
     try:
-        url, email = settings.URL, settings.OVERRIDE_EMAIL
+        url, email = url_of(event.call, settings.URL), settings.OVERRIDE_EMAIL
     except InvalidSetting as error:
         return f"# {error}"
     body = readdressed(event.body, email) if email else event.body

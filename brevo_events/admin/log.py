@@ -1,0 +1,121 @@
+"""The admin's log of what operators did to events: written by the confirmation, read by the timeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Q
+from django.utils import translation
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from brevo_events.actions import ACTIONS
+from brevo_events.models import OutboxEvent
+from brevo_events.querysets import in_batches
+
+EXPORTED = gettext_lazy("Exported.")
+LOGGED_SINGLY = 100  # events; of more, the log gets one entry
+NEWEST = 10_000  # entries of the log that are searched: Django has no index for those of one event
+MAX_ENTRIES = 50  # of one event
+SKEW = timedelta(minutes=5)  # entries are timed by the web server, events by the database
+
+_EVENTS = " Events: "
+_RANGE = re.compile(r"#(\d+)(?:-#(\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an operator did to an event, and to how many others; ``action`` is empty if it is not one of ours."""
+
+    at: datetime
+    by: str
+    text: str
+    action: str = ""
+    others: int = 0
+
+
+def write(user: Any, said: str | Promise, pks: list[int]) -> int | None:
+    """
+    Log that a user changed these events: an entry for each, or a single one for more than a hundred.
+
+    Returns the ID of an entry that names them all, None without any.
+    """
+    if len(pks) > LOGGED_SINGLY:
+        write_once(user, said, pks)
+    for batch in in_batches(pks) if len(pks) <= LOGGED_SINGLY else ():
+        events: Any = OutboxEvent.objects.filter(pk__in=batch).only("name")
+        LogEntry.objects.log_actions(user.pk, events, CHANGE, _message(said, pks))
+    newest = LogEntry.objects.filter(user_id=user.pk).order_by("-pk").values_list("pk", flat=True)
+    return newest.first() if pks else None
+
+
+def write_once(user: Any, said: str | Promise, pks: list[int]) -> None:
+    """Log in a single entry what a user did with these events."""
+    LogEntry.objects.create(
+        user=user,
+        content_type=ContentType.objects.get_for_model(OutboxEvent),
+        object_repr=ngettext("%d event", "%d events", len(pks)) % len(pks),
+        action_flag=CHANGE,
+        change_message=_message(said, pks),
+    )
+
+
+def events_of(entry: str) -> list[int]:
+    """Return the IDs of the events that an entry names, none if there is no such entry."""
+    if not (entry.isascii() and entry.isdecimal() and len(entry) < 19):
+        return []
+    of_events = ContentType.objects.get_for_model(OutboxEvent)
+    row = LogEntry.objects.filter(pk=int(entry), content_type=of_events).first()
+    return [pk for first, last in _spans(row.change_message if row else "") for pk in range(first, last + 1)]
+
+
+def entries_of(event: OutboxEvent) -> list[Entry]:
+    """Return what operators did to an event, oldest first, as far as the newest 10,000 entries of the log show it."""
+    newest = LogEntry.objects.order_by("-pk").values_list("pk", flat=True).first()
+    if newest is None:
+        return []
+    logged = LogEntry.objects.filter(
+        Q(object_id=str(event.pk)) | Q(object_id=None),
+        pk__gt=newest - NEWEST,
+        content_type=ContentType.objects.get_for_model(OutboxEvent),
+        action_time__gte=event.created_at - SKEW,
+    )
+    found = [_entry(row, event) for row in logged.select_related("user").order_by("-pk")[:MAX_ENTRIES]]
+    return [entry for entry in reversed(found) if entry]
+
+
+def _message(said: str | Promise, pks: list[int]) -> str:
+    # Django keeps its own messages untranslated too, so that each reader gets them in their language.
+    with translation.override(None):
+        text = str(said)
+    return text if len(pks) == 1 else f"{text}{_EVENTS}{', '.join(_ranges(pks))}"
+
+
+def _ranges(pks: Iterable[int]) -> Iterator[str]:
+    for _distance, group in groupby(enumerate(sorted(pks)), lambda pair: pair[1] - pair[0]):
+        run = [pk for _place, pk in group]
+        yield f"#{run[0]}" if len(run) == 1 else f"#{run[0]}-#{run[-1]}"
+
+
+def _spans(message: str) -> list[tuple[int, int]]:
+    listed = message.partition(_EVENTS)[2]
+    return [(int(first), int(last or first)) for first, last in _RANGE.findall(listed)]
+
+
+def _entry(row: LogEntry, event: OutboxEvent) -> Entry | None:
+    text = row.change_message.partition(_EVENTS)[0]
+    spans = _spans(row.change_message)
+    if row.object_id is None and not any(first <= event.pk <= last for first, last in spans):
+        return None
+    action = next((name for name, action in ACTIONS.items() if _message(action.logged, [event.pk]) == text), "")
+    others = max(sum(last - first + 1 for first, last in spans) - 1, 0)
+    shown = _(text) if action else row.get_change_message()
+    return Entry(row.action_time, row.user.get_username(), shown, action, others)

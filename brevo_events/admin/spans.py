@@ -1,0 +1,79 @@
+"""Spans of time for the list: what a form holds and what a preset means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+FIELD_FORMAT = "%Y-%m-%dT%H:%M"  # of an <input type="datetime-local">
+YEARS = range(1970, 9999)  # with room for any time zone
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time from ``start``, up to but not including ``end``; None leaves a side open."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.start or self.end)
+
+    def on(self, column: str) -> dict[str, datetime]:
+        """Return the lookups of a column that lies in the span."""
+        bounds = {f"{column}__gte": self.start, f"{column}__lt": self.end}
+        return {lookup: moment for lookup, moment in bounds.items() if moment}
+
+
+ANY_TIME = Span()
+
+
+def moment_of(text: str) -> datetime | None:
+    """Return the moment in a field of a form, in the current time zone, or None if there is none."""
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        return None
+    if found is None or found.year not in YEARS:
+        return None
+    return timezone.make_aware(found) if timezone.is_naive(found) else found
+
+
+def field_of(moment: datetime | None) -> str:
+    """Return a moment as a field of a form holds it."""
+    return timezone.localtime(moment).strftime(FIELD_FORMAT) if moment else ""
+
+
+def preset(name: str, now: datetime) -> Span | None:
+    """Return the span that a preset means at a moment, or None if there is no such preset."""
+    if (begin := _BEGINNINGS.get(name)) is None:
+        return None
+    return Span(begin(now), _midnight(now, 0) if name == "yesterday" else None)
+
+
+def _midnight(now: datetime, days_ago: int) -> datetime:
+    # Not 24 hours each: the clock may have been changed in between.
+    day = timezone.localtime(now).date() - timedelta(days=days_ago)
+    return timezone.make_aware(datetime(day.year, day.month, day.day))
+
+
+_BEGINNINGS: dict[str, Callable[[datetime], datetime]] = {
+    "hour": lambda now: now - timedelta(hours=1),
+    "today": lambda now: _midnight(now, 0),
+    "yesterday": lambda now: _midnight(now, 1),
+    "week": lambda now: now - timedelta(days=7),
+    "month": lambda now: now - timedelta(days=30),
+}
+PRESETS: dict[str, str | Promise] = {
+    "hour": _("Past hour"),
+    "today": _("Today"),
+    "yesterday": _("Yesterday"),
+    "week": _("Past 7 days"),
+    "month": _("Past 30 days"),
+}

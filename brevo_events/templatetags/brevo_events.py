@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from django import template
+
+from brevo_events.health import State, state, take_pulse
+
+register = template.Library()
+
+
+@register.simple_tag
+def brevo_events_state() -> State:
+    """Return the state of delivery, for pages of the admin that are not this app's own."""
+    return state(take_pulse())
