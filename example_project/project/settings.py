@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -12,10 +13,16 @@ env = environ.Env()
 if (BASE_DIR / ".env").is_file():
     env.read_env(BASE_DIR / ".env")
 
-# The default is public: fit for a developer's own machine, for nothing else.
-SECRET_KEY = env("SECRET_KEY", default="insecure-development-key-of-the-example-shop")
-DEBUG = env.bool("DEBUG", default=True)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
+
+# These defaults are public, and for a developer's own machine: a shop that others can reach must set its own key.
+IS_PRIVATE = set(ALLOWED_HOSTS) <= set(LOOPBACK_HOSTS)
+DEBUG = env.bool("DEBUG", default=IS_PRIVATE)
+PUBLIC_KEY = "insecure-development-key-of-the-example-shop"
+SECRET_KEY = env("SECRET_KEY", default=PUBLIC_KEY) if IS_PRIVATE else env("SECRET_KEY")
+if SECRET_KEY == PUBLIC_KEY and not IS_PRIVATE:
+    raise ImproperlyConfigured("Set SECRET_KEY to a key of your own: the one of the example is public.")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -53,7 +60,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "shop.context_processors.visitor",
-                "shop.context_processors.brevo_panel",
+                "shop.stage.context_processors.panel",
             ],
         },
     },
@@ -70,7 +77,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = "Europe/Paris"
+TIME_ZONE = env("TIME_ZONE", default="Europe/Paris")
 USE_TZ = True
 
 STATIC_URL = "static/"

@@ -16,6 +16,6 @@ class ShopConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the check."""
-        from shop.checks import made_up_events
+        from shop.stage.checks import made_up_events
 
         checks.register(made_up_events)

@@ -1,4 +1,4 @@
-"""Tell Brevo what happens to carts and orders: found at start-up, as admin.py is."""
+"""What Brevo is told of customers, carts and orders: found at start-up, as admin.py is."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ from django.conf import settings
 from django.db.models.signals import post_delete, post_save
 from django.templatetags.static import static
 
-from brevo_events import Event, commerce, snapshot, track_on
-from shop.models import Cart, CartLine, Order, OrderLine
+from brevo_events import Event, commerce, identify, snapshot, track_on
+from shop.models import CartLine, Customer, Order, OrderLine
 from shop.signals import order_placed
 
-CART_DELAY = 2  # seconds; a shop with more visitors takes 60, so that a busy cart is told of once a minute
+CART_DELAY = 2  # seconds; a shop with more visitors takes 60, so that a busy cart is reported once a minute
+
+
+@track_on(post_save, sender=Customer)
+def customer_known(sender: type[Customer], instance: Customer, **kwargs: Any) -> None:
+    """Identify a customer as soon as the address is known: Brevo's workflows are for contacts that exist."""
+    identify(instance.email, {"LANGUAGE": settings.LANGUAGE_CODE, **_attributes(instance)})
 
 
 @track_on([post_save, post_delete], sender=CartLine)
 def cart_changed(sender: type[CartLine], instance: CartLine, **kwargs: Any) -> Event | None:
-    """Tell of a cart's content, once it is known whose cart it is."""
+    """Report a cart's content; of a visitor who has given no address yet, that is nothing."""
     cart = instance.cart
-    if not cart.email or cart.ordered:
+    if cart.ordered:
         return None
     lines = cart.lines.select_related("product")
     if not lines:
-        # Nobody has to be reminded of an empty cart.
         return commerce.cart_deleted(cart.email, cart_id=cart.pk)
     return commerce.cart_updated(
         cart.email,
@@ -32,14 +37,14 @@ def cart_changed(sender: type[CartLine], instance: CartLine, **kwargs: Any) -> E
         items=[_item(line, price="product.price") for line in lines],
         shipping=cart.shipping,
         url=settings.SITE_URL + cart.get_absolute_url(),
-        properties=_properties(cart),
+        properties=_attributes(cart.customer),
         delay=CART_DELAY,
     )
 
 
 @track_on(order_placed)
 def order_completed(sender: type[Order], order: Order, **kwargs: Any) -> Event:
-    """Tell of an order; by the id of its cart, Brevo ends the reminders."""
+    """Report an order; by the id of its cart, Brevo ends the reminders."""
     return commerce.order_completed(
         order.customer.email,
         cart_id=order.cart_id,
@@ -50,7 +55,7 @@ def order_completed(sender: type[Order], order: Order, **kwargs: Any) -> Event:
         shipping=order.shipping,
         total=order.total,
         url=settings.SITE_URL + order.get_absolute_url(),
-        properties=_properties(order.cart),
+        properties=_attributes(order.customer),
     )
 
 
@@ -62,5 +67,5 @@ def _item(line: CartLine | OrderLine, price: str) -> commerce.Item:
     )
 
 
-def _properties(cart: Cart) -> dict[str, str]:
-    return {"FIRSTNAME": cart.customer.first_name} if cart.customer and cart.customer.first_name else {}
+def _attributes(customer: Customer | None) -> dict[str, str]:
+    return {"FIRSTNAME": customer.first_name} if customer and customer.first_name else {}

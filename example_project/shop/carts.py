@@ -80,6 +80,13 @@ def empty(cart: Cart) -> None:
         line.delete()
 
 
+def welcome(request: HttpRequest, customer: Customer) -> None:
+    """Sign a customer in to the session, whose cart is theirs from now on."""
+    customers.sign_in(request, customer)
+    if cart := current(request):
+        assign(cart, customer)
+
+
 @transaction.atomic
 def assign(cart: Cart, customer: Customer) -> None:
     """Give the cart to a customer."""

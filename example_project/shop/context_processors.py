@@ -7,8 +7,7 @@ from collections.abc import Callable
 from django.db.models import Sum
 from django.http import HttpRequest
 
-from brevo_events.models import OutboxEvent
-from shop import brevo, carts, customers, panel
+from shop import carts, customers
 from shop.models import Customer
 
 
@@ -21,8 +20,3 @@ def visitor(request: HttpRequest) -> dict[str, Callable[[], int | Customer | Non
         return cart.lines.aggregate(count=Sum("quantity"))["count"] or 0 if cart else 0
 
     return {"cart_count": cart_count, "current_customer": lambda: customers.current(request)}
-
-
-def brevo_panel(request: HttpRequest) -> dict[str, Callable[[], list[OutboxEvent] | bool]]:
-    """Offer the visitor's latest events, to show beside the page what Brevo is told, and whether a fake one is."""
-    return {"brevo_events": lambda: panel.latest(request), "is_brevo_fake": brevo.is_fake}

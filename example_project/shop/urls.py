@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
 from shop import views
 
@@ -20,5 +20,5 @@ urlpatterns = [
     path("account/sign-out/", views.sign_out, name="sign-out"),
     path("checkout/", views.checkout, name="checkout"),
     path("orders/<slug:number>/", views.order_detail, name="order"),
-    path("panel/", views.panel, name="panel"),
+    path("stage/", include("shop.stage.urls")),
 ]

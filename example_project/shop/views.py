@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -12,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from shop import carts, customers
 from shop.forms import AddForm, EmailForm, ProductForm, QuantityForm, SignInForm
-from shop.models import FREE_SHIPPING_FROM, SHIPPING, Cart, Customer, Order, Product
+from shop.models import FREE_SHIPPING_FROM, SHIPPING, Cart, Order, Product
 
 OTHERS = 3  # products
 
@@ -102,7 +101,7 @@ def account(request: HttpRequest) -> HttpResponse:
     """Show the customer's orders, or let the customer sign in."""
     form = SignInForm(request.POST or None)
     if form.is_valid():
-        _welcome(request, customers.get_or_create(form.cleaned_data["email"], form.cleaned_data["first_name"]))
+        carts.welcome(request, customers.get_or_create(form.cleaned_data["email"], form.cleaned_data["first_name"]))
         messages.success(request, _("You are signed in."))
         return redirect("shop:account")
     customer = customers.current(request)
@@ -129,7 +128,7 @@ def checkout(request: HttpRequest) -> HttpResponse:
         return redirect("shop:cart")
     form = EmailForm(request.POST or None)
     if request.method == "POST" and (customer or form.is_valid()):
-        _welcome(request, customer or customers.get_or_create(form.cleaned_data["email"]))
+        carts.welcome(request, customer or customers.get_or_create(form.cleaned_data["email"]))
         return _place_order(request, cart)
     context = {"cart": cart, "lines": cart.lines.select_related("product"), "customer": customer, "form": form}
     return render(request, "shop/checkout.html", context)
@@ -142,23 +141,6 @@ def order_detail(request: HttpRequest, number: str) -> HttpResponse:
     order = get_object_or_404(Order, number=number, customer=customers.current(request))
     lines = order.lines.select_related("product")
     return render(request, "shop/order_detail.html", {"order": order, "lines": lines})
-
-
-@never_cache
-@require_safe
-def panel(request: HttpRequest) -> HttpResponse:
-    """Show the live parts of the panel by themselves, for the script that keeps them up to date."""
-    response = render(request, "shop/includes/panel_live.html")
-    # A look that is under way while somebody signs in comes with the session of before. Django would answer that its
-    # cookie is to be deleted, and the browser would delete that of the new session.
-    request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
-    return response
-
-
-def _welcome(request: HttpRequest, customer: Customer) -> None:
-    customers.sign_in(request, customer)
-    if cart := carts.current(request):
-        carts.assign(cart, customer)
 
 
 def _place_order(request: HttpRequest, cart: Cart) -> HttpResponse:

@@ -11,11 +11,12 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brevo_events.delivery import deliver
-from brevo_events.models import OutboxEvent, Status
+from brevo_events.management.printable import printable
+from brevo_events.models import Gate, OutboxEvent, Status
 from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.testing import FakeBrevo, Reply
-from shop.brevo import fake_brevo, has_real_key
-from shop.visitor import Visitor
+from shop.stage.brevo import fake_brevo, has_real_key
+from shop.stage.visitor import Visitor
 
 PATIENCE = 30  # seconds
 
@@ -25,7 +26,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--email", help="With a real key: the address of the contact that the one event is about.")
+        parser.add_argument("--email", help="With a real key: the address of the contact whose cart is reported.")
 
     def handle(self, *args: Any, email: str | None, **options: Any) -> None:
         call_command("migrate", verbosity=0)
@@ -36,10 +37,7 @@ class Command(BaseCommand):
         else:
             self._shop_with_a_fake(events)
         self._show(events)
-        self.stdout.write(
-            "\nOpen the shop: `make shop`, then http://127.0.0.1:8000/ for the shop and http://127.0.0.1:8000/admin/ "
-            "for its admin;\n`make shop` prints the password."
-        )
+        self.stdout.write("\nOpen the shop: `make shop`, then http://127.0.0.1:8000/; it prints a link into the admin.")
 
     def _shop_with_a_fake(self, events: OutboxEventQuerySet) -> None:
         self.stdout.write("BREVO_MA_KEY is not set: the events go to a fake Brevo on loopback, over real HTTP.\n")
@@ -47,7 +45,7 @@ class Command(BaseCommand):
         with fake_brevo(ENGINE="worker", RETRY_BACKOFF=1) as brevo:
             self._plan_trouble(brevo)
             ada, bob, cleo = Visitor(), Visitor(), Visitor()
-            self._say("Ada signs in, fills her cart, changes her mind and pays: a reminder would be pointless.")
+            self._say("Ada signs in, which identifies her, fills her cart and pays: a reminder would be pointless.")
             ada.sign_in("Ada", "ada@example.com")
             ada.add("minuit-watch")
             ada.add("brume-mug", 2)
@@ -82,16 +80,18 @@ class Command(BaseCommand):
                 f"{waiting} older events wait in this database and would go out to the real account too. "
                 "Delete example_project/db.sqlite3, or set DATABASE_URL to another database."
             )
-        self.stdout.write(f"BREVO_MA_KEY is set: one event goes to {settings.BREVO_EVENTS.get('URL', 'Brevo')}.\n")
+        self.stdout.write(
+            f"BREVO_MA_KEY is set: a contact and a cart go to {settings.BREVO_EVENTS.get('URL', 'Brevo')}.\n"
+        )
         visitor = Visitor()
         visitor.sign_in("Ada", email)
         visitor.add("minuit-watch")
-        self._deliver_until(lambda: events.filter(send_attempts__isnull=False).exists())
+        self._deliver_until(lambda: not events.unfinished().exists() or not Gate.load().is_open)
 
     def _asked_address(self) -> str:
         if not sys.stdin.isatty():
-            raise CommandError("BREVO_MA_KEY is set: say whom the event is about, make demo EMAIL=you@example.com")
-        return input("BREVO_MA_KEY is set. Send one cart_updated about which contact? E-mail address: ").strip()
+            raise CommandError("BREVO_MA_KEY is set: say whose cart to report, make demo EMAIL=you@example.com")
+        return input("BREVO_MA_KEY is set. Report a cart of which contact? E-mail address: ").strip()
 
     def _deliver_until(self, is_done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -109,7 +109,7 @@ class Command(BaseCommand):
             message = next((f"{a.error}: {a.message}" for a in reversed(attempts) if a.error), "")
             message = str(event.get_reason_display()) if event.status == Status.CANCELLED else message
             row = (f"#{event.pk}", event.name, event.email, event.object_id or "", str(event.get_status_display()))
-            rows.append((*row, answers, message))
+            rows.append(tuple(printable(cell) for cell in (*row, answers, message)))
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         self.stdout.write("")
         for row in rows:

@@ -53,8 +53,11 @@
     if (fresh.length) news.textContent = fresh.map(textOf).join(". ");
   }
 
+  // Without the times that run down: each second would be news.
   function textOf(item) {
-    return item.textContent.replace(/\s+/g, " ").trim();
+    const copy = item.cloneNode(true);
+    copy.querySelectorAll("[data-ticks]").forEach((time) => time.remove());
+    return copy.textContent.replace(/\s+/g, " ").trim();
   }
 
   document.addEventListener("visibilitychange", () => {

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from brevo_events.models import OutboxEvent, SendAttempt
+from brevo_events.models import Interruption, OutboxEvent, SendAttempt
 from brevo_events.querysets import OutboxEventQuerySet
-from shop.brevo import has_real_key
-from shop.sample.delivery import Delivery
-from shop.sample.visits import contacts, month
+from shop.stage.brevo import has_real_key
+from shop.stage.sample.delivery import Delivery
+from shop.stage.sample.visits import contacts, month
 
 __all__ = ["events", "write"]
 
@@ -36,7 +36,9 @@ def write(now: datetime | None = None) -> int:
     for captured in month(delivery.chance, delivery.now):
         delivery.add(captured)
     with transaction.atomic():
+        Interruption.objects.filter(event__in=events().values("pk")).delete()
         events().delete()
         OutboxEvent.objects.bulk_create(delivery.events)
         SendAttempt.objects.bulk_create(sorted(delivery.attempts, key=lambda attempt: attempt.started_at))
+        delivery.hold().save()
     return len(delivery.events)

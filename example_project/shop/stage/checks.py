@@ -7,7 +7,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error
 from django.db import DatabaseError
 
-from shop.brevo import has_real_key
+from shop.stage.brevo import has_real_key
 
 MADE_UP = "A key of Brevo is set, and this database holds made-up events, which must not go out to a real account."
 HINT = "Set DATABASE_URL to another database."
@@ -15,7 +15,7 @@ HINT = "Set DATABASE_URL to another database."
 
 def made_up_events(**kwargs: Any) -> list[CheckMessage]:
     """Report the sample history beside a real key."""
-    from shop import sample
+    from shop.stage import sample
 
     try:
         found = has_real_key() and sample.events().exists()

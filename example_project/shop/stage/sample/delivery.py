@@ -11,9 +11,11 @@ from itertools import chain, repeat
 
 from django.utils import timezone
 
-from brevo_events.models import OutboxEvent, Reason, SendAttempt, Status
+from brevo_events.answers import Answer
+from brevo_events.choices import GateReason, InterruptionEnd, InterruptionKind
+from brevo_events.models import Interruption, OutboxEvent, Reason, SendAttempt, Status
 from brevo_events.retry import MAX_BACKOFF
-from shop.sample.visits import CAMPAIGN, Captured
+from shop.stage.sample.visits import CAMPAIGN, Captured
 
 MAX_ATTEMPTS = 12
 RETRY_BACKOFF = 30  # seconds
@@ -77,6 +79,7 @@ class Delivery:
         self._outage_begins = midnight + OUTAGE_BEGINS
         self._outage_ends = self._outage_begins + OUTAGE_LASTS
         self._held: list[OutboxEvent] = []
+        self._outage: list[OutboxEvent] = []
         self._latest: dict[str, OutboxEvent] = {}
 
     def add(self, captured: Captured) -> None:
@@ -96,9 +99,23 @@ class Delivery:
             begin = max(captured.at, ahead.finished_at) if ahead and ahead.finished_at else captured.at
             self._send(event, begin + timedelta(milliseconds=self.chance.randint(3, 30)), self._replies(captured))
 
+    def hold(self) -> Interruption:
+        """Return the entry of the delivery log for the outage; the events must have their keys."""
+        closing = self._outage[FAILURES_BEFORE_GATE - 1]
+        return Interruption(
+            kind=InterruptionKind.HOLD,
+            reason=GateReason.OUTAGE,
+            response_code=AWAY.code,
+            event=closing.pk,
+            began_at=closing.created_at,
+            ended_at=self._outage_ends,
+            end=InterruptionEnd.ANSWER,
+            unfinished=len(self._outage),
+        )
+
     def _replies(self, captured: Captured) -> Iterator[Reply]:
-        if captured.is_stuck:
-            return repeat(BROKEN)
+        if captured.is_stuck or captured.is_smooth:
+            return repeat(BROKEN if captured.is_stuck else TAKEN)
         if captured.event.email.startswith(BLOCKLISTED_NAMES):
             return repeat(BLOCKLISTED)
         roll = self.chance.uniform(0, 1000)
@@ -127,6 +144,8 @@ class Delivery:
         row.response_code, row.error, row.answer = reply.code, reply.error, reply.body
         self.attempts.append(row)
         event.response_code = reply.code
+        event.failure = Answer(reply.code, reply.body, error="" if reply.code else reply.error).fingerprint
+        event.failed_at = answered if event.failure else None
         event.attempts += reply.is_counted
         if reply is TAKEN:
             _finish(event, Status.SENT, "", answered)
@@ -143,6 +162,7 @@ class Delivery:
     def _end_outage(self) -> None:
         """Let go what waited: of each cart, only the newest event is still worth sending."""
         held, self._held = self._held, []
+        self._outage += held
         newest = {event.object_id: event for event in held}
         probes = [self._outage_begins + timedelta(seconds=seconds) for seconds in PROBES]
         sent_at = self._outage_ends
@@ -162,3 +182,5 @@ class Delivery:
 
 def _finish(event: OutboxEvent, status: Status, reason: str, at: datetime) -> None:
     event.status, event.reason, event.finished_at, event.due_at = status, reason, at, None
+    if status != Status.FAILED:
+        event.failure = event.failed_at = None
