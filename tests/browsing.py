@@ -13,17 +13,46 @@ from django.urls import path
 
 from brevo_events import track
 from brevo_events.admin import OutboxEventAdmin
-from brevo_events.columns import UtcNow
+from brevo_events.clock import UtcNow
 from brevo_events.models import HourlyCount, OutboxEvent, Reason, SendAttempt, Status
+from tests.shop.models import Cart, Line
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 LIST = "/admin/brevo_events/outboxevent/"
 ACTIONS = ("resend", "cancel", "erase")
 
+
+class ViewedOnlyAdmin(OutboxEventAdmin):
+    """The admin of a project that shows events of one name only."""
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).filter(name="viewed")
+
+
+class AttemptAdmin(admin.ModelAdmin):
+    autocomplete_fields = ("event",)
+
+
+class LineInline(admin.TabularInline):
+    model = Line
+
+
+class CartAdmin(admin.ModelAdmin):
+    inlines = (LineInline,)
+
+
 staff_site = admin.AdminSite(name="staff")
 staff_site.register(OutboxEvent, OutboxEventAdmin)
+staff_site.register(SendAttempt, AttemptAdmin)
 staff_site.register(Session)
-urlpatterns = [path("admin/", admin.site.urls), path("staff/", staff_site.urls)]
+staff_site.register(Cart, CartAdmin)
+viewed_site = admin.AdminSite(name="viewed")
+viewed_site.register(OutboxEvent, ViewedOnlyAdmin)
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("staff/", staff_site.urls),
+    path("viewed/", viewed_site.urls),
+]
 
 
 def root(**options):
@@ -64,8 +93,13 @@ def ask(browser, action, *events, **more):
 
 
 def confirm(browser, action, *events, follow=True, **more):
-    """Say yes to an action, and return where that leads."""
-    return browser.post(address_of(action), {"pks": pks_of(events), "confirmed": "yes", **more}, follow=follow)
+    """Say yes to an action with these boxes ticked when it was planned, and return where that leads."""
+    boxes = ("include_sent", "include_outdated", "include_expired") if action == "resend" else ()
+    ticked = ",".join(name for name in boxes if name in more)
+    contacts = OutboxEvent.objects.filter(pk__in=[event.pk for event in events]).exclude(contact="")
+    typed = contacts.values("contact").distinct().count()
+    form = {"pks": pks_of(events), "confirmed": "yes", "ticked": ticked, "contacts": typed, **more}
+    return browser.post(address_of(action), form, follow=follow)
 
 
 def pks_of(events):
@@ -88,13 +122,23 @@ def facts_of(response):
     """Return what a page says that asks before an action: first what is planned, then the rest."""
     content = text_of(response).partition('<div id="content"')[2].partition("<form")[0]
     lines = re.findall("<(?:strong|li)>(.*?)</(?:strong|li)>", content, re.DOTALL)
-    return [" ".join(line.split()).replace("\xa0", " ") for line in lines]
+    return [" ".join(re.sub("<[^>]*>", "", line).split()).replace("\xa0", " ") for line in lines]
 
 
 def options_of(response):
-    """Return the boxes that can be ticked, each with its count."""
-    found = re.findall(r'<input type="checkbox" name="(\w+)">[^<]*\((\d+)\)', text_of(response))
-    return {name: int(count) for name, count in found}
+    """Return the boxes, each with the number of events that it would include by itself; None for a ticked one."""
+    return {
+        one.box: None if one.is_ticked else (one.total or response.context["total"]) - response.context["total"]
+        for one in response.context["left_out"]
+        if one.box
+    }
+
+
+def left_out_of(response):
+    """Return what a page that asks before an action says of events that are left out."""
+    page = text_of(response)
+    found = re.findall('<div class="brevo-left-out">(.*?)</div>', page, re.DOTALL)
+    return [" ".join(re.sub("<[^>]*>", " ", one).split()) for one in found]
 
 
 def can_be_confirmed(response):
@@ -115,7 +159,7 @@ def text_of(response):
 
 
 def messages_of(response):
-    return [str(message) for message in response.context["messages"]]
+    return [re.sub("<[^>]*>", "", str(message)) for message in response.context["messages"]]
 
 
 def statuses_of(*events):

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+import threading
+from importlib.util import find_spec
+
 import pytest
+from django.db import connections
 
 from brevo_events.testing import FakeBrevo
 from brevo_events.transports import locmem
 
-KEY = "abcdefghijklmnopqrstuvwx"
+# No four letters of it are hexadecimal: an address or an id in a traceback is not taken for a piece of the key.
+KEY = "ghijklmnopqrstuvwxyzqzjx"
+
+
+# What drives a browser is in the group ``dev``, not in ``test``.
+collect_ignore = [] if find_spec("playwright") else ["browser"]
 
 
 @pytest.fixture(autouse=True)
-def _begin_anew():
-    """Forget what the process remembers of earlier tests."""
+def _begin_anew(monkeypatch):
+    """Forget what the process remembers of earlier tests, and let counting take its time on a busy machine."""
     locmem.sent.clear()
-    from brevo_events.delivery import verdicts
-
-    verdicts._failing.clear()
+    monkeypatch.setattr("brevo_events.hours.PATIENCE", 60)
 
 
 @pytest.fixture
@@ -23,3 +30,24 @@ def fake_brevo(settings):
     with FakeBrevo(ma_key=KEY) as brevo:
         settings.BREVO_EVENTS = {"MA_KEY": KEY, "URL": brevo.url, "TRANSPORT": "http", "ENGINE": "worker", "TIMEOUT": 1}
         yield brevo
+
+
+@pytest.fixture
+def in_thread():
+    """Run a function in a thread of its own, and close its connections."""
+    threads = []
+
+    def start(function):
+        def run():
+            try:
+                function()
+            finally:
+                connections.close_all()
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+        return threads[-1]
+
+    yield start
+    for thread in threads:
+        thread.join(20)

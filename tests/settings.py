@@ -12,6 +12,7 @@ import environ
 env = environ.Env()
 
 SECRET_KEY = "only for tests"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # for speed: nobody's password is kept
 USE_TZ = True
 TIME_ZONE = "Europe/Paris"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -27,6 +28,11 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, since the tests of several connections need a database that they can share.
     DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
     DATABASES["default"]["TEST"] = {"NAME": env("TEST_SQLITE_FILE", default="test_brevo_events.sqlite3")}
+if env.bool("TEST_PYMYSQL", default=False):
+    import pymysql
+
+    pymysql.version_info = (2, 2, 1, "final", 0)  # Django looks at mysqlclient's
+    pymysql.install_as_MySQLdb()
 if DATABASES["default"]["ENGINE"].endswith("mysql"):
     DATABASES["default"]["TEST"] = {"CHARSET": "utf8mb4"}
     if env("TEST_MARIADB_TIME_ZONE", default=""):

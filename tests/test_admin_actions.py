@@ -86,7 +86,7 @@ class ConfirmingTests:
         assert (row.status, row.reason, row.attempts) == (PENDING, "", 0)
         assert row.due_at is not None
         assert statuses_of(events[1]) == [FAILED]
-        assert messages_of(response) == ["1 event is due again."]
+        assert messages_of(response) == ["1 event will be sent again."]
 
     def test_a_cancel_ends_what_waits(self):
         browser = staff("view_outboxevent", "cancel_outboxevent")
@@ -97,7 +97,7 @@ class ConfirmingTests:
         row = OutboxEvent.objects.get(pk=waiting.pk)
         assert (row.status, row.reason) == (CANCELLED, Reason.OPERATOR)
         assert statuses_of(other) == [PENDING]
-        assert messages_of(response) == ["1 event is cancelled."]
+        assert messages_of(response) == ["1 event was cancelled."]
 
     @pytest.mark.parametrize(
         ("option", "resent"),
@@ -126,7 +126,7 @@ class ConfirmingTests:
         response = confirm(client, "resend", stale, waiting, sent, failed, late)
 
         assert set(messages_of(response)) == {
-            "1 event is due again.",
+            "1 event will be sent again.",
             "1 event was skipped: a newer event of the same contact and object exists.",
             "1 event was skipped: still waiting or being sent.",
             "1 event was skipped: already sent.",
@@ -135,13 +135,34 @@ class ConfirmingTests:
         assert statuses_of(stale, sent, failed) == [FAILED, SENT, PENDING]
         assert LogEntry.objects.count() == 1
 
+    @pytest.mark.parametrize("number", [2, 101])
+    def test_links_to_what_became_of_several(self, client, number):
+        events = [ended(f"{index}@example.com") for index in range(number)]
+        other = ended(BOB)
+
+        response = confirm(client, "resend", *events)
+
+        link = re.search(r'<a href="([^"]*\?batch=\d+)">See them</a>', text_of(response))[1]
+        listed = client.get(link).context["cl"]
+        assert listed.result_count == number
+        assert other not in listed.result_list
+
+    def test_links_nowhere_from_the_page_of_the_only_one(self, client):
+        assert "See them" not in text_of(confirm(client, "resend", ended(ADA)))
+
+    @pytest.mark.parametrize("entry", ["x", "0", "9" * 30, "²", "-1"], ids=ascii)
+    def test_of_no_batch_are_none(self, client, entry):
+        ended(ADA)
+
+        assert client.get(LIST, {"batch": entry}).context["cl"].result_count == 0
+
     def test_tells_of_a_cancel_what_was_skipped_and_why(self, client):
         events = [track("viewed", ADA), ended(ADA), ended(ADA, Status.SENDING), ended(ADA, Status.SENDING)]
 
         response = confirm(client, "cancel", *events)
 
         assert set(messages_of(response)) == {
-            "1 event is cancelled.",
+            "1 event was cancelled.",
             "1 event was skipped: already finished.",
             "2 events were skipped: being sent.",
         }
@@ -219,14 +240,14 @@ class ConfirmingTests:
 
     def test_of_many_is_not_one_query_each(self, client):
         counts = []
-        for number in (5, 50):
+        for number in (1, 5, 50):  # the first also looks up the content type, if no test has before
             events = [ended(f"{number}.{index}@example.com") for index in range(number)]
             with CaptureQueriesContext(connection) as queries:
                 confirm(client, "resend", *events, follow=False)
             counts.append(len(queries))
 
-        assert LogEntry.objects.count() == 55
-        assert counts[0] == counts[1]
+        assert LogEntry.objects.count() == 56
+        assert counts[1] == counts[2]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -260,7 +281,8 @@ class LogTests:
         assert [entry.object_id for entry in entries] == [str(event.pk) for event in events]
         for entry, event in zip(entries, events, strict=True):
             assert (entry.user.username, entry.action_flag) == ("root", CHANGE)
-            assert (entry.object_repr, entry.get_change_message()) == (f"viewed #{event.pk}", said)
+            others = f"{said} Events: #{events[0].pk}-#{events[1].pk}"
+            assert (entry.object_repr, entry.get_change_message()) == (f"viewed #{event.pk}", others)
             assert "@" not in repr(vars(entry))
         assert said in text_of(client.get(f"{LIST}{events[0].pk}/history/"))
 
@@ -316,9 +338,9 @@ class EraseTests:
         asked = ask(eraser, "erase", first)
         response = confirm(eraser, "erase", first)
 
-        assert facts_of(asked)[0].startswith("4 events lose their address")
-        assert facts_of(asked)[2].lower() == "1 contact: ada@example.com"
-        assert messages_of(response) == ["4 events are erased."]
+        assert facts_of(asked)[0].startswith("4 events will lose their address")
+        assert facts_of(asked)[3].lower() == "1 contact: ada@example.com"
+        assert messages_of(response) == ["4 events were erased. See them"]
         assert OutboxEvent.objects.exclude(contact="").get() == kept
         rows = [*OutboxEvent.objects.exclude(pk=kept.pk).values(), *SendAttempt.objects.values()]
         assert not re.search("ada@|lovelace|cart:1", repr([rows, *LogEntry.objects.values()]), re.IGNORECASE)
@@ -336,21 +358,37 @@ class EraseTests:
             (FAILED, Reason.GAVE_UP),
         ]
 
-    @pytest.mark.parametrize("number", [10, 11])
-    def test_lists_the_first_ten_contacts(self, eraser, number):
-        events = [ended(f"{index}@example.com") for index in range(10, 10 + number)]
+    def test_lists_every_contact(self, eraser):
+        events = [ended(f"{index}@example.com") for index in range(10, 110)]
 
-        contacts = facts_of(ask(eraser, "erase", *events))[2]
+        contacts = facts_of(ask(eraser, "erase", *events))[3]
 
-        listed = ", ".join(f"{index}@example.com" for index in range(10, 20))
-        assert contacts == f"{number} contacts: {listed}{' …' if number > 10 else ''}"
+        assert contacts == f"100 contacts: {', '.join(f'{index}@example.com' for index in range(10, 110))}"
+
+    @pytest.mark.parametrize("typed", ["", "1", "two", "22", "²"])
+    def test_of_several_contacts_asks_for_their_number(self, eraser, typed):
+        events = [ended(ADA), ended(BOB)]
+        before = dump()
+
+        asked = ask(eraser, "erase", *events)
+        response = confirm(eraser, "erase", *events, contacts=typed)
+
+        assert 'name="contacts"' in text_of(asked)
+        assert messages_of(response) == ["Nothing was erased. Type the number of contacts first."]
+        assert can_be_confirmed(response)
+        assert dump() == before
+        confirm(eraser, "erase", *events, contacts=" 2 ")
+        assert not OutboxEvent.objects.exclude(contact="").exists()
+
+    def test_of_one_contact_asks_for_no_number(self, eraser):
+        assert 'name="contacts"' not in text_of(ask(eraser, "erase", ended(ADA), ended(ADA)))
 
     def test_shows_masked_contacts_to_those_who_may_not_see_them(self):
         browser = staff("view_outboxevent", "erase_contact")
 
         page = ask(browser, "erase", ended(ADA), ended(BOB))
 
-        assert facts_of(page)[2] == "2 contacts: a…@e…, b…@e…"
+        assert facts_of(page)[3] == "2 contacts: a…@e…, b…@e…"
         assert "example.com" not in text_of(page)
 
     def test_refuses_more_than_a_hundred_contacts(self, eraser):
@@ -359,12 +397,8 @@ class EraseTests:
 
         asked, response = ask(eraser, "erase", *events), confirm(eraser, "erase", *events)
 
-        assert facts_of(asked) == [
-            "There is nothing to do.",
-            "101 events are skipped: choose events of 100 contacts at most.",
-        ]
-        assert not can_be_confirmed(asked)
-        assert messages_of(response) == ["101 events were skipped: choose events of 100 contacts at most."]
+        assert (asked.status_code, asked.url) == (302, LIST)
+        assert messages_of(response) == ["Select events of at most 100 contacts."] * 2
         assert [dict(row) for row in OutboxEvent.objects.values()] == before
         assert not LogEntry.objects.exists()
 
@@ -373,7 +407,7 @@ class EraseTests:
 
         response = confirm(eraser, "erase", *events)
 
-        assert messages_of(response) == ["100 events are erased."]
+        assert messages_of(response) == ["100 events were erased. See them"]
         assert not OutboxEvent.objects.exclude(contact="", email="").exists()
 
     def test_skips_what_is_erased_already(self, eraser):
@@ -382,7 +416,7 @@ class EraseTests:
 
         response = confirm(eraser, "erase", *events)
 
-        assert messages_of(response) == ["1 event is erased.", "1 event was skipped: erased with its contact."]
+        assert messages_of(response) == ["1 event was erased.", "1 event was skipped: erased with its contact."]
 
     def test_leaves_nothing_to_resend_or_cancel(self, client):
         event = ended(ADA)
@@ -403,8 +437,8 @@ class EraseTests:
         with at_most_values(900):
             asked, response = ask(eraser, "erase", event), confirm(eraser, "erase", event)
 
-        assert facts_of(asked)[0].startswith("1101 events lose")
-        assert messages_of(response) == ["1101 events are erased."]
+        assert facts_of(asked)[0].startswith("1101 events will lose")
+        assert messages_of(response) == ["1101 events were erased. See them"]
         assert LogEntry.objects.get().object_repr == "1101 events"
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from brevo_events import track
 from brevo_events.admin import OutboxEventAdmin, confirmation
 from brevo_events.models import OutboxEvent, Status
+from brevo_events.querysets import OutboxEventQuerySet
 from tests.browsing import (
     ACTIONS,
     ADA,
@@ -29,6 +30,7 @@ from tests.browsing import (
     expired,
     facts_of,
     hidden,
+    left_out_of,
     messages_of,
     options_of,
     page_of,
@@ -71,31 +73,49 @@ class AskingTests:
         assert dump() == before
 
     @pytest.mark.parametrize(
-        ("action", "planned", "skipped"),
+        ("action", "planned", "about", "left_out", "button"),
         [
             (
                 "resend",
-                "2 events become due again, with their attempts counted from zero.",
-                ["1 event is skipped: still waiting or being sent."],
+                "2 events will be resent; their attempts restart at zero.",
+                ["2 viewed", "The oldest was captured 4 days ago.", f"2 contacts: {ADA}, {BOB}"],
+                ["1 still waiting or being sent"],
+                "Resend 2 events",
             ),
-            ("cancel", "1 event does not go out any more.", ["2 events are skipped: already finished."]),
+            (
+                "cancel",
+                "1 event will be cancelled and not sent.",
+                ["1 viewed", "It was captured 5 days ago.", f"1 contact: {EVE}"],
+                ["2 already finished"],
+                "Cancel 1 event",
+            ),
             (
                 "erase",
-                "3 events lose their address, object, body and answers. What waits does not go out any more.",
-                ["3 contacts: ada@example.com, bob@example.com, eve@example.com", "This cannot be undone."],
+                "3 events will lose their address, object, body and answers; pending ones will not be sent.",
+                ["3 viewed", "The oldest was captured 5 days ago.", f"3 contacts: {ADA}, {BOB}, {EVE}"],
+                [],
+                "Erase 3 events for good",
             ),
         ],
     )
-    def test_tells_how_many_how_old_and_what_is_skipped(self, client, action, planned, skipped):
+    def test_tells_what_how_old_whose_and_what_is_left_out(self, client, action, planned, about, left_out, button):
         events = [ended(ADA), ended(BOB), track("viewed", EVE)]
         for days, event in enumerate(events, start=3):
             moment = timezone.now() - dt.timedelta(days=days)
             OutboxEvent.objects.filter(pk=event.pk).update(created_at=moment)
-        oldest = {"resend": 4, "cancel": 5, "erase": 5}[action]
+        final = ["This cannot be undone."] if action == "erase" else []
 
         for response in (ask(client, action, *events), client.post(LIST, selected(action, *events))):
-            assert facts_of(response) == [planned, f"The oldest was captured {oldest} days ago.", *skipped]
-            assert can_be_confirmed(response)
+            assert facts_of(response) == [planned, *about, *final]
+            assert left_out_of(response) == left_out
+            assert f'name="confirmed" value="{button}"' in text_of(response)
+
+    def test_names_twenty_contacts_before_a_resend(self, client):
+        events = [ended(f"{index}@example.com") for index in range(10, 31)]
+
+        listed = ", ".join(f"{index}@example.com" for index in range(10, 30))
+        assert facts_of(ask(client, "resend", *events))[3] == f"21 contacts: {listed} …"
+        assert facts_of(ask(client, "resend", *events[:20]))[3] == f"20 contacts: {listed}"
 
     def test_tells_of_newer_events_of_the_same_contacts_that_are_sent(self, client):
         sent_before = ended(ADA, SENT)
@@ -105,14 +125,14 @@ class AskingTests:
         ended(BOB, FAILED)
         ended(EVE, SENT)
 
-        fact = "2 newer events of the same contacts have already been sent: Brevo gets them out of order."
+        fact = "Brevo already has 2 newer events of the same contacts, and will get these out of order."
         assert fact in facts_of(ask(client, "resend", *events))
-        assert "already been sent" not in text_of(ask(client, "cancel", *events))
+        assert "Brevo already has" not in text_of(ask(client, "cancel", *events))
         assert "1 newer event " in text_of(ask(client, "resend", events[1]))
-        assert "already been sent" not in text_of(ask(client, "resend", ended(BOB)))
+        assert "Brevo already has" not in text_of(ask(client, "resend", ended(BOB)))
         assert statuses_of(sent_before) == [SENT]
 
-    def test_offers_what_is_skipped_with_counts(self, client):
+    def test_offers_what_is_left_out_each_reason_once(self, client):
         events = [ended(ADA, SENT), ended(BOB, SENT), expired(), ended(EVE), track("viewed", EVE)]
         stale = ended("x@example.com", object_id="cart:1")
         ended("x@example.com", object_id="cart:1")
@@ -120,19 +140,69 @@ class AskingTests:
         response = ask(client, "resend", *events, stale)
 
         assert options_of(response) == {"include_sent": 2, "include_outdated": 1, "include_expired": 1}
+        assert left_out_of(response) == [
+            "2 already sent Include: Brevo gets them twice (1 → 3)",
+            "1 expired Include (1 → 2)",
+            "1 still waiting or being sent",
+            "1 a newer event of the same contact and object exists Include: Brevo gets what is outdated (1 → 2)",
+        ]
+
+    def test_counts_again_with_the_boxes_that_are_ticked(self, client):
+        events = [ended(ADA, SENT), ended(BOB, SENT), ended(EVE), expired()]
+
+        response = ask(client, "resend", *events, include_sent="on")
+
+        assert facts_of(response)[0].startswith("3 events will be resent")
+        assert 'value="Resend 3 events"' in text_of(response)
+        assert options_of(response) == {"include_expired": 1, "include_sent": None}
+        assert 'name="include_sent" checked' in text_of(response)
+        assert hidden(response, "ticked") == "include_sent"
+
+    @pytest.mark.parametrize(("ticked", "boxes"), [("", {"include_sent": "on"}), ("include_sent", {})], ids=str)
+    def test_does_nothing_that_the_button_did_not_say(self, client, ticked, boxes):
+        events = [ended(ADA, SENT), ended(BOB)]
+        before = dump()
+
+        response = confirm(client, "resend", *events, **{"ticked": ticked, **boxes})
+
+        assert messages_of(response) == ["The boxes were changed. These are the numbers with them."]
+        assert facts_of(response)[0].startswith("2 events " if boxes else "1 event ")
+        assert hidden(response, "ticked") == ",".join(boxes)
+        assert dump() == before
+
+    def test_plans_once(self, client, monkeypatch):
+        plans, resend = [], OutboxEventQuerySet.resend
+        monkeypatch.setattr(OutboxEventQuerySet, "resend", lambda self, **how: plans.append(how) or resend(self, **how))
+        sent, outdated = ended(ADA, SENT, object_id="cart:1"), ended(ADA, object_id="cart:1")
+        ended(ADA, object_id="cart:1")
+
+        response = ask(client, "resend", sent, outdated, expired(BOB), ended(EVE))
+
+        # What was sent is outdated too: its own box alone would add nothing.
+        assert options_of(response) == {"include_sent": 0, "include_outdated": 1, "include_expired": 1}
+        assert plans == [{"dry_run": True}]
+
+    def test_offers_nothing_for_an_event_that_no_box_can_include(self, client):
+        event = expired()
+        confirm(client, "erase", event)
+
+        assert options_of(ask(client, "resend", event)) == {}
 
     def test_offers_nothing_where_nothing_is_skipped(self, client, events):
         assert options_of(ask(client, "resend", *events)) == {}
         assert options_of(ask(client, "cancel", ended(EVE, SENT))) == {}
 
-    def test_offers_all_that_one_event_needs(self, client):
+    def test_offers_one_after_the_other_all_that_one_event_needs(self, client):
         event = ended(ADA, SENT, object_id="cart:1")
         ended(ADA, object_id="cart:1")
 
-        options = options_of(ask(client, "resend", event))
+        first = ask(client, "resend", event)
+        second = ask(client, "resend", event, include_sent="on")
 
-        assert options == {"include_sent": 1, "include_outdated": 1}
-        confirm(client, "resend", event, **dict.fromkeys(options, "on"))
+        assert options_of(first) == {"include_sent": 0}
+        assert options_of(second) == {"include_outdated": 1, "include_sent": None}
+        assert not can_be_confirmed(second)
+        confirm(client, "resend", event, include_sent="on", include_outdated="on")
         assert statuses_of(event) == [PENDING]
 
     @pytest.mark.parametrize("action", ACTIONS)
@@ -142,8 +212,8 @@ class AskingTests:
 
         response = ask(client, action, erased)
 
-        assert facts_of(response)[0] == "There is nothing to do."
-        assert len(facts_of(response)) == 2
+        assert facts_of(response) == ["There is nothing to do."]
+        assert len(left_out_of(response)) == 1
         assert not can_be_confirmed(response)
 
     def test_takes_the_newest_ten_thousand_only(self, client, monkeypatch):
@@ -153,8 +223,8 @@ class AskingTests:
 
         response = client.post(LIST, selected("resend", events[0], select_across="1"))
 
-        assert messages_of(response) == ["Only the newest 10,000 of them are taken at once."]
-        assert facts_of(response)[0].startswith("2 events become due again")
+        assert messages_of(response) == ["Only the newest 10,000 were selected. Repeat for the rest."]
+        assert facts_of(response)[0].startswith("2 events will be resent")
         assert hidden(response, "pks") == f"{events[2].pk},{events[1].pk}"
         few = client.post(LIST, selected("resend", *events[:2]))
         assert messages_of(few) == []
@@ -244,6 +314,59 @@ class SelectingTests:
 
 
 @pytest.mark.django_db
+class RestrictedTests:
+    """A project's own get_queryset decides which events there are for a user."""
+
+    @pytest.fixture(autouse=True)
+    def _site(self, settings):
+        settings.ROOT_URLCONF = "tests.browsing"
+
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_action_neither_plans_nor_changes_a_hidden_event(self, client, action):
+        status = PENDING if action == "cancel" else FAILED
+        shown, hidden_one = ended(ADA, status), ended(ADA, status, name="hidden")
+        before = OutboxEvent.objects.filter(pk=hidden_one.pk).values().get()
+        form = {"pks": pks_of([shown, hidden_one])}
+        url = address_of(action).replace("/admin/", "/viewed/")
+
+        asked = client.post(url, form)
+        client.post(url, {**form, "confirmed": "yes"})
+
+        assert facts_of(asked)[0].startswith("1 event will ")
+        assert OutboxEvent.objects.filter(pk=hidden_one.pk).values().get() == before
+        assert [entry.object_id for entry in LogEntry.objects.all()] == [str(shown.pk)]
+
+    def test_newer_hidden_events_are_not_told_of(self, client):
+        shown = ended(ADA)
+        ended(ADA, SENT, name="hidden")
+
+        asked = client.post(address_of("resend").replace("/admin/", "/viewed/"), {"pks": shown.pk})
+
+        assert "Brevo already has" not in text_of(asked)
+
+    def test_page_and_filter_show_no_hidden_event(self, client):
+        shown, other, hidden_one = ended(ADA), ended(ADA), ended(ADA, name="hidden")
+
+        page = text_of(client.get(page_of(shown).replace("/admin/", "/viewed/")))
+        listed = text_of(client.get(LIST.replace("/admin/", "/viewed/")))
+
+        assert f"viewed #{other.pk}" in page
+        assert f"hidden #{hidden_one.pk}" not in page
+        assert '<option value="viewed">' in listed
+        assert '<option value="hidden">' not in listed
+
+    def test_source_is_a_link_only_if_its_own_admin_shows_it(self, client):
+        event = ended(ADA)
+        hidden_one = ended(BOB, name="hidden")
+        OutboxEvent.objects.filter(pk=event.pk).update(source=f"brevo_events.outboxevent:{hidden_one.pk}")
+
+        page = text_of(client.get(page_of(event).replace("/admin/", "/viewed/")))
+
+        assert f"event {hidden_one.pk}" in page
+        assert f"/outboxevent/{hidden_one.pk}/" not in page
+
+
+@pytest.mark.django_db
 class BackTests:
     def test_leads_to_the_page_of_one_event_and_to_the_list_after_several(self, client):
         one, *several = (ended(email) for email in (ADA, BOB, EVE))
@@ -330,14 +453,25 @@ class BackTests:
 @pytest.mark.django_db
 class MethodTests:
     @pytest.mark.parametrize("action", ACTIONS)
-    @pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options"])
+    @pytest.mark.parametrize("method", ["put", "patch", "delete", "options"])
     def test_is_post_alone(self, client, events, action, method):
         before = dump()
         query = f"{address_of(action)}?pks={pks_of(events)}&confirmed=yes"
 
         response = getattr(client, method)(query)
 
-        assert (response.status_code, response["Allow"]) == (405, "POST")
+        assert (response.status_code, response["Allow"]) == (405, "GET, HEAD, POST")
+        assert dump() == before
+
+    @pytest.mark.parametrize("action", ACTIONS)
+    def test_of_a_get_after_a_login_or_a_reload_changes_nothing_and_says_so(self, client, events, action):
+        before = dump()
+
+        response = client.get(f"{address_of(action)}?pks={pks_of(events)}&confirmed=yes", follow=True)
+
+        assert response.redirect_chain == [(LIST, 302)]
+        assert messages_of(response) == ["Nothing was changed: press the button again."]
+        assert client.head(address_of(action)).url == LIST
         assert dump() == before
 
     @pytest.mark.parametrize("name", ["delete", "delete_selected", "Resend", "change", "0"])

@@ -6,14 +6,16 @@ from contextlib import suppress
 
 import pytest
 from django.core.management import CommandError
+from django.db import transaction
 
 from brevo_events import privacy, track
 from brevo_events.choices import Reason
-from brevo_events.delivery import claim, deliver
+from brevo_events.delivery import deliver
 from brevo_events.models import OutboxEvent, SendAttempt, Status
 from brevo_events.testing import Reply
 from brevo_events.transports import locmem
 from tests.commands import run
+from tests.deliveries import claim
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,7 +48,7 @@ class ResendTests:
     def test_makes_failed_events_due_again_from_zero_attempts(self):
         event = ended(ADA, Status.FAILED, reason="gave_up")
 
-        assert run("resend_brevo_events", "--status", "failed") == "Due again: 1.\n"
+        assert run("resend_brevo_events", "--status", "failed") == "1 event will be sent again.\n"
 
         row = OutboxEvent.objects.get(pk=event.pk)
         assert (row.status, row.reason, row.attempts, row.finished_at) == (Status.PENDING, "", 0, None)
@@ -62,7 +64,7 @@ class ResendTests:
 
         assert due() == failed[:2]
         assert sorted(told.splitlines()) == [
-            "Due again: 2.",
+            "2 events will be sent again.",
             "Skipped: 1 (a newer event of the same contact and object exists).",
             "Skipped: 2 (already sent).",
         ]
@@ -80,7 +82,7 @@ class ResendTests:
 
         told = run("resend_brevo_events", "--status", "failed")
 
-        assert sorted(told.splitlines()) == ["Due again: 1.", "Skipped: 1 (still waiting or being sent)."]
+        assert sorted(told.splitlines()) == ["1 event will be sent again.", "Skipped: 1 (still waiting or being sent)."]
 
     def test_keeps_what_was_tried(self, fake_brevo):
         fake_brevo.next(Reply.error(400, "invalid_parameter"))
@@ -153,7 +155,7 @@ class ResendTests:
     def test_skips_what_is_sent_unless_it_is_asked_for(self):
         event = ended(ADA, Status.SENT)
 
-        assert run("resend_brevo_events", "--email", ADA) == "Skipped: 1 (already sent).\nNothing to resend.\n"
+        assert run("resend_brevo_events", "--email", ADA) == "Skipped: 1 (already sent).\nThere is nothing to do.\n"
         assert due() == []
 
         run("resend_brevo_events", "--email", ADA, "--include-sent")
@@ -166,7 +168,7 @@ class ResendTests:
 
         told = run("resend_brevo_events", str(stale.pk))
 
-        assert told == "Skipped: 1 (a newer event of the same contact and object exists).\nNothing to resend.\n"
+        assert told == "Skipped: 1 (a newer event of the same contact and object exists).\nThere is nothing to do.\n"
         assert due() == []
 
         run("resend_brevo_events", str(stale.pk), "--include-outdated")
@@ -177,10 +179,10 @@ class ResendTests:
     def test_skips_what_has_expired_unless_it_is_asked_for(self, expired):
         event = ended(ADA, Status.CANCELLED, **expired)
 
-        assert run("resend_brevo_events", "--email", ADA) == "Skipped: 1 (expired).\nNothing to resend.\n"
+        assert run("resend_brevo_events", "--email", ADA) == "Skipped: 1 (expired).\nThere is nothing to do.\n"
         assert due() == []
 
-        assert run("resend_brevo_events", "--email", ADA, "--include-expired") == "Due again: 1.\n"
+        assert run("resend_brevo_events", "--email", ADA, "--include-expired") == "1 event will be sent again.\n"
 
         assert due() == [event]
         assert deliver() == {Status.SENT: 1}
@@ -191,7 +193,7 @@ class ResendTests:
 
         told = run("resend_brevo_events", str(event.pk), "--include-sent", "--include-outdated", "--include-expired")
 
-        assert told == "Skipped: 1 (erased with its contact).\nNothing to resend.\n"
+        assert told == "Skipped: 1 (erased with its contact).\nThere is nothing to do.\n"
 
     def test_skips_what_is_still_waiting(self):
         track("viewed", ADA)
@@ -209,7 +211,7 @@ class ResendTests:
 
         told = run("resend_brevo_events", "--event", "viewed", "--dry-run")
 
-        assert told == "Skipped: 1 (already sent).\nWould be resent: 1.\n"
+        assert told == "Skipped: 1 (already sent).\nDry run: 1 event will be resent; its attempts restart at zero.\n"
         assert dump() == before
         assert locmem.sent == []
 
@@ -249,8 +251,8 @@ class ResendTests:
 
     @pytest.mark.parametrize("number", ["9223372036854775807", "99999"])
     def test_finds_nothing_by_a_number_that_does_not_exist(self, number):
-        assert run("resend_brevo_events", number) == "Nothing to resend.\n"
-        assert run("resend_brevo_events", "--response-code", number) == "Nothing to resend.\n"
+        assert run("resend_brevo_events", number) == "There is nothing to do.\n"
+        assert run("resend_brevo_events", "--response-code", number) == "There is nothing to do.\n"
 
     def test_prints_no_address(self):
         ended(ADA, Status.FAILED)
@@ -263,7 +265,7 @@ class CancelTests:
         events = [track("viewed", email) for email in (ADA, BOB)]
         other = track("bought", EVE)
 
-        assert run("cancel_brevo_events", "--event", "viewed") == "Cancelled: 2.\n"
+        assert run("cancel_brevo_events", "--event", "viewed") == "2 events were cancelled.\n"
 
         assert due() == [other]
         rows = OutboxEvent.objects.filter(pk__in=[event.pk for event in events])
@@ -305,9 +307,9 @@ class CancelTests:
         told = run("cancel_brevo_events", "--event", "viewed")
 
         assert sorted(told.splitlines()) == [
-            "Nothing to cancel.",
             "Skipped: 1 (being sent).",
             "Skipped: 2 (already finished).",
+            "There is nothing to do.",
         ]
         assert dump() == before
 
@@ -318,7 +320,7 @@ class CancelTests:
 
         told = run("cancel_brevo_events", "--event", "viewed", "--dry-run")
 
-        assert told == "Skipped: 1 (already finished).\nWould be cancelled: 1.\n"
+        assert told == "Skipped: 1 (already finished).\nDry run: 1 event will be cancelled and not sent.\n"
         assert dump() == before
 
     def test_has_the_engine_deliver_what_waited_behind(self, settings):
@@ -338,6 +340,42 @@ class CancelTests:
             run("cancel_brevo_events", "--email", ADA, "--include-sent")
 
 
+class InATransactionTests:
+    """A command that a view calls in its own transaction."""
+
+    @pytest.fixture(autouse=True)
+    def _inline(self, settings):
+        ended(ADA, Status.FAILED)
+        settings.BREVO_EVENTS = {"ENGINE": "inline"}
+
+    def test_events_are_sent_after_the_callers_commit(self):
+        with transaction.atomic():
+            run("resend_brevo_events", "--email", ADA)
+            assert locmem.sent == []
+
+        assert len(locmem.sent) == 1
+
+    def test_nothing_is_sent_after_a_rollback(self):
+        with suppress(ZeroDivisionError), transaction.atomic():
+            run("resend_brevo_events", "--email", ADA)
+            raise ZeroDivisionError
+
+        assert locmem.sent == []
+        assert due() == []
+
+    def test_work_goes_on_without_autocommit(self):
+        transaction.set_autocommit(False)
+        try:
+            run("resend_brevo_events", "--email", ADA)
+            transaction.commit()
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
+
+        assert len(due()) == 1
+        assert locmem.sent == []
+
+
 class ConfirmationTests:
     @pytest.fixture(autouse=True)
     def _terminal(self, monkeypatch):
@@ -352,10 +390,10 @@ class ConfirmationTests:
     def test_is_asked_for_on_a_terminal(self, answer):
         self.answer = answer
 
-        with pytest.raises(CommandError, match=r"Nothing was resent\."):
+        with pytest.raises(CommandError, match=r"Nothing was changed\."):
             run("resend_brevo_events", "--status", "failed")
 
-        assert self.asked == ["Resend 2 events? [y/N] "]
+        assert self.asked == ["2 events will be resent; their attempts restart at zero. Continue? [y/N] "]
         assert due() == []
 
     @pytest.mark.parametrize("answer", ["y", "Y", "yes", " yes "])
@@ -371,10 +409,10 @@ class ConfirmationTests:
         self.answer = answer
         track("viewed", EVE)
 
-        with suppress(CommandError) if answer else pytest.raises(CommandError, match=r"Nothing was cancelled\."):
+        with suppress(CommandError) if answer else pytest.raises(CommandError, match=r"Nothing was changed\."):
             run("cancel_brevo_events", "--status", "pending")
 
-        assert self.asked == ["Cancel 1 events? [y/N] "]
+        assert self.asked == ["1 event will be cancelled and not sent. Continue? [y/N] "]
         assert len(due()) == (0 if answer else 1)
 
     def test_is_refused_by_the_end_of_the_input(self, monkeypatch):
@@ -383,7 +421,7 @@ class ConfirmationTests:
 
         monkeypatch.setattr("builtins.input", end)
 
-        with pytest.raises(CommandError, match=r"Nothing was resent\."):
+        with pytest.raises(CommandError, match=r"Nothing was changed\."):
             run("resend_brevo_events", "--status", "failed")
 
         assert due() == []

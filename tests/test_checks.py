@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
-from django.core.checks import Error, Warning, run_checks  # noqa: A004
-from django.db import connection, connections
-from django.db.models.signals import post_save
+from django.core.checks import Error, Tags, Warning, run_checks  # noqa: A004
+from django.core.checks.registry import registry
+from django.db import connection, connections, models, router
+from django.db.models.signals import post_delete, post_save
 from django.dispatch import Signal
+from django.test.utils import isolate_apps
 
 from brevo_events import checks, conf, registration, track_on
+from brevo_events.models import OutboxEvent
 from tests.conftest import KEY
 from tests.shop.models import Cart, Product
 
@@ -70,7 +75,7 @@ class AllChecksTests:
         assert [problem.id for problem in run_checks() if problem.id.startswith("brevo")] == ["brevo_events.E001"]
 
     def test_have_nothing_to_say_of_a_well_set_project(self, settings, live, registrations):
-        settings.BREVO_EVENTS = {**REAL, "URL": "https://example.com/", "ENGINE": "worker", "TIMEOUT": 3}
+        settings.BREVO_EVENTS = {**REAL, "URL": "https://example.com/trackEvent", "ENGINE": "worker", "TIMEOUT": 3}
 
         found_here = [problem for problem in run_checks() if problem.id.startswith("brevo")]
         assert found_here == []
@@ -97,7 +102,8 @@ class UnknownKeyTests:
             ("TIMOUT", "TIMEOUT"),
             ("timeout", "TIMEOUT"),
             ("MAX_ATTEMPT", "MAX_ATTEMPTS"),
-            ("API_KEY", "MA_KEY"),
+            ("MA_KEYS", "MA_KEY"),
+            ("APIKEY", "API_KEY"),
             ("ma_key", "MA_KEY"),
             ("ENABLE", "ENABLED"),
             ("TRANSPORTS", "TRANSPORT"),
@@ -145,7 +151,7 @@ class ValuesTests:
             ("TRANSPORT", "brevo_events.transports.http.Nothing", "E003", "'brevo_events.transports.http.Nothing'"),
             ("TRANSPORT", "brevo_events.engines.Engine", "E003", "no subclass of Transport"),
             ("TRANSPORT", "brevo_events.transports.current", "E003", "no subclass of Transport"),
-            ("ENGINE", "celery", "E003", "or the dotted path of a class"),
+            ("ENGINE", "cron", "E003", "or the dotted path of a class"),
             ("ENGINE", "shop.nowhere.Engine", "E003", "'shop.nowhere.Engine'"),
             ("ENGINE", "brevo_events.transports.Transport", "E003", "no subclass of Engine"),
             ("EXPIRES", 0, "E002", "from more than 0 to 366 days"),
@@ -197,6 +203,12 @@ class ValuesTests:
 
         assert one()[:2] == ("E002", "BREVO_EVENTS_TIMEOUT is 'soon': it must be of type float.")
 
+    @pytest.mark.parametrize("given", [{"ENABLED": "yes"}, {"RAISE_ERRORS": 1}, {"EXPIRES": 0}], ids=str)
+    def test_values_that_production_does_without_are_told_there_too(self, settings, live, given):
+        settings.BREVO_EVENTS = given
+
+        assert one()[0] == "E002"
+
     def test_of_consent_say_what_to_do(self, settings):
         settings.BREVO_EVENTS = {"CONSENT": "shop.nowhere.consent"}
 
@@ -208,8 +220,31 @@ class ValuesTests:
 
         assert one()[0] == "E003"
 
+    @pytest.mark.parametrize(
+        ("name", "hint"),
+        [
+            ("BREVO_EVENTS_TIMOUT", "Did you mean 'TIMEOUT'?"),
+            ("BREVO_EVENTS_MAKEY", "Did you mean 'MA_KEY'?"),
+            ("BREVO_EVENTS_QQQQ", "The keys are: "),
+        ],
+    )
+    def test_variable_of_the_environment_that_sets_nothing_is_warned_of(self, monkeypatch, name, hint):
+        monkeypatch.setenv(name, "secret")
+
+        number, message, found_hint = one()
+        assert number == "W008"
+        assert message == f"The environment variable {name} sets nothing: there is no such key."
+        assert found_hint.startswith(hint)
+        assert isinstance(checks.check_settings(None)[0], Warning)
+
+    @pytest.mark.parametrize("name", ["BREVO_EVENTS_TIMEOUT", "BREVO_EVENTS_MA_KEY", "BREVO_EVENT_TIMEOUT"])
+    def test_other_variables_of_the_environment_are_not_warned_of(self, monkeypatch, name):
+        monkeypatch.setenv(name, "3")
+
+        assert found() == []
+
     def test_are_all_told_at_once(self, settings):
-        settings.BREVO_EVENTS = {"TIMEOUT": -1, "URL": "ftp://x", "ENGINE": "celery", "TIMOUT": 1}
+        settings.BREVO_EVENTS = {"TIMEOUT": -1, "URL": "ftp://x", "ENGINE": "cron", "TIMOUT": 1}
 
         assert sorted(number for number, _, _ in found()) == ["E001", "E002", "E003", "E004"]
 
@@ -322,7 +357,7 @@ class OverrideTests:
         number, message, hint = one(checks.check_override)
         assert number == "W007"
         assert message == (
-            "BREVO_EVENTS['OVERRIDE_EMAIL'] is on: every event goes out for that address instead of its contact's."
+            "BREVO_EVENTS['OVERRIDE_EMAIL'] is on: every event is sent for that address instead of its contact's."
         )
         assert hint == "That is right for staging. In production, leave OVERRIDE_EMAIL out."
         assert isinstance(checks.check_override(None)[0], Warning)
@@ -337,6 +372,51 @@ class OverrideTests:
         settings.BREVO_EVENTS = {"OVERRIDE_EMAIL": "staging@example.org"}
 
         assert "brevo_events.W007" in {problem.id for problem in run_checks()}
+
+
+class UrlTests:
+    @pytest.mark.parametrize(
+        "url", [None, "http://127.0.0.1:8025/api/v2/trackEvent", "https://a.example/trackEvent?x=1"]
+    )
+    def test_is_silent_if_the_address_of_identify_is_beside_it(self, settings, url):
+        settings.BREVO_EVENTS = {"URL": url} if url else {}
+
+        assert found(checks.check_url) == []
+
+    def test_says_what_identify_would_call_otherwise(self, settings):
+        settings.BREVO_EVENTS = {"URL": "https://proxy.example.com/brevo"}
+
+        number, message, hint = one(checks.check_url)
+        assert number == "W014"
+        assert message == "BREVO_EVENTS['URL'] 'https://proxy.example.com/brevo' does not end in /trackEvent."
+        assert hint.startswith("identify() calls https://proxy.example.com/identify:")
+        assert isinstance(checks.check_url(None)[0], Warning)
+
+    def test_leaves_a_url_that_is_none_to_another_check(self, settings):
+        settings.BREVO_EVENTS = {"URL": "ftp://example.com"}
+
+        assert found(checks.check_url) == []
+
+
+class ApiKeyTests:
+    @pytest.mark.parametrize("key", [None, "", "xkeysib-1", lambda: 1 / 0])
+    def test_is_silent_without_one_and_with_one_and_asks_no_callable(self, settings, key):
+        settings.BREVO_EVENTS = {"API_KEY": key}
+
+        assert found(checks.check_api_key) == []
+
+    def test_names_a_bad_one_without_showing_it(self, settings):
+        settings.BREVO_EVENTS = {"API_KEY": "xkeysib-1\n"}
+
+        number, message, _hint = one(checks.check_api_key)
+        assert number == "E002"
+        assert message.startswith("BREVO_EVENTS['API_KEY'] has a character")
+        assert "xkeysib" not in message
+
+
+class TagTests:
+    def test_all_can_be_run_by_their_tag(self):
+        assert {"brevo_events", "brevo_events_key"} <= registry.tags_available()
 
 
 class SqliteTests:
@@ -365,7 +445,7 @@ class SqliteTests:
         database_options()
 
         _, message, hint = one(checks.check_databases)
-        assert "'default' locks too late" in message
+        assert "'default' uses deferred transactions" in message
         assert hint == "Set DATABASES['default']['OPTIONS'] = {'transaction_mode': 'IMMEDIATE'}."
 
     def test_is_looked_at_where_the_router_puts_the_outbox(self, settings, database_options):
@@ -394,6 +474,89 @@ class IsolationTests:
         database_options(**options)
 
         assert [number for number, _, _ in found(checks.check_databases)] == expected
+
+
+class ClockTests:
+    @pytest.fixture(autouse=True)
+    def _on_sqlite(self, settings):
+        settings.DATABASE_ROUTERS = [OutboxElsewhere()]
+
+    @pytest.mark.parametrize(
+        ("zone", "expected"), [(None, []), ("UTC", []), ("Etc/UTC", []), ("Asia/Tokyo", ["E008"]), ("GMT", ["E008"])]
+    )
+    def test_time_zone_of_the_outboxs_database_must_be_utc(self, monkeypatch, zone, expected):
+        monkeypatch.setitem(connections["other"].settings_dict, "TIME_ZONE", zone)
+
+        problems = [number for number, _, _ in found(checks.check_databases) if number != "W003"]
+
+        assert problems == expected
+
+    def test_time_zone_error_says_where_it_is_set(self, monkeypatch):
+        monkeypatch.setitem(connections["other"].settings_dict, "TIME_ZONE", "Asia/Tokyo")
+
+        _, message, hint = next(problem for problem in found(checks.check_databases) if problem[0] == "E008")
+        assert message == "DATABASES['other']['TIME_ZONE'] is 'Asia/Tokyo', but the outbox keeps its times in UTC."
+        assert "Leave TIME_ZONE out" in hint
+
+    def test_time_zone_of_a_database_that_knows_time_zones_does_not_matter(self, monkeypatch):
+        monkeypatch.setitem(connections["other"].settings_dict, "TIME_ZONE", "Asia/Tokyo")
+        monkeypatch.setattr(connections["other"].features, "supports_timezones", True)
+
+        assert "E008" not in {number for number, _, _ in found(checks.check_databases)}
+
+
+class ServerTests:
+    @pytest.fixture
+    def server(self, monkeypatch):
+        """Let the outbox's database be some server."""
+
+        def let_be(**what):
+            fake = SimpleNamespace(**{"vendor": "mysql", "mysql_is_mariadb": True, **what})
+            monkeypatch.setattr(checks, "connections", {"default": fake})
+
+        return let_be
+
+    @pytest.mark.parametrize(
+        ("is_mariadb", "version", "named"),
+        [
+            (False, (8, 4, 6), "MySQL 8.4.6"),
+            (False, (11, 0, 0), "MySQL 11.0.0"),
+            (True, (10, 5, 29), "MariaDB 10.5.29"),
+        ],
+    )
+    def test_server_that_is_not_supported_is_an_error(self, server, is_mariadb, version, named):
+        server(mysql_is_mariadb=is_mariadb, mysql_version=version)
+
+        number, message, hint = one(checks.check_server, databases=["default"])
+        assert number == "E009"
+        assert message == f"The database 'default' is {named}, which brevo_events does not support."
+        assert hint.startswith("Use MariaDB 10.6 or newer")
+
+    @pytest.mark.parametrize("version", [(10, 6, 0), (10, 11, 14), (12, 0, 2)])
+    def test_newer_mariadb_is_fine(self, server, version):
+        server(mysql_version=version)
+
+        assert found(checks.check_server, databases=["default"]) == []
+
+    def test_other_servers_are_fine(self, server):
+        server(vendor="postgresql")
+
+        assert found(checks.check_server, databases=["default"]) == []
+
+    @pytest.mark.parametrize("databases", [None, [], ["other"]])
+    def test_server_is_not_asked_unless_django_allows_it(self, server, databases):
+        server()  # without a version: to ask for it would be an error
+
+        assert found(checks.check_server, databases=databases) == []
+
+    @pytest.mark.django_db
+    def test_server_is_asked_when_migrate_checks_the_database(self, monkeypatch):
+        asked = []
+        monkeypatch.setattr(registry, "registered_checks", {checks.check_server})
+        monkeypatch.setattr(router, "db_for_write", lambda model: asked.append(model) or "default")
+
+        assert run_checks(tags=[Tags.database], databases=["default"]) == []
+        assert asked == [OutboxEvent]
 
 
 class SendersTests:
@@ -437,6 +600,57 @@ class SendersTests:
     def test_of_the_projects_own_signals_may_be_anything(self, settings, registrations, sender):
         settings.DATABASE_ROUTERS = [CartsElsewhere()]
         track_on(Signal(), sender=sender)(lambda sender, **kwargs: None)
+
+        assert found(checks.check_senders) == []
+
+    @pytest.mark.parametrize(
+        ("signals", "missed"),
+        [
+            ([post_save], "shop.Book, shop.Special"),
+            ([post_save, post_delete], "shop.Book, shop.Special"),
+            ([post_delete], "shop.Special"),
+        ],
+        ids=["save", "both", "delete"],
+    )
+    @isolate_apps("tests.shop")
+    def test_child_models_whose_saves_are_missed_are_warned_of(self, registrations, signals, missed):
+        class Article(models.Model):
+            class Meta:
+                app_label = "shop"
+
+        class Book(Article):
+            class Meta:
+                app_label = "shop"
+
+        class Special(Article):
+            class Meta:
+                app_label = "shop"
+                proxy = True
+
+        def saved(sender, **kwargs):
+            return None
+
+        registrations.append(registration.Registration(saved, tuple(signals), (Article,)))
+
+        number, message, hint = one(checks.check_senders)
+        assert number == "W009"
+        assert message.endswith(f"saved listens to shop.Article, and misses what is saved as {missed}.")
+        assert "name each in sender" in hint
+
+        registrations.append(registration.Registration(saved, tuple(signals), (Book, Special)))
+        assert found(checks.check_senders) == []
+
+    @isolate_apps("tests.shop")
+    def test_child_models_of_what_a_signal_of_the_projects_own_sends_are_not(self, registrations):
+        class Article(models.Model):
+            class Meta:
+                app_label = "shop"
+
+        class Book(Article):
+            class Meta:
+                app_label = "shop"
+
+        track_on(Signal(), sender=Article)(lambda sender, **kwargs: None)
 
         assert found(checks.check_senders) == []
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.db.models import F
 
 from brevo_events import Event, cancel, commerce, track, track_many
 from brevo_events.choices import Reason, Status
-from brevo_events.columns import UtcNow, in_seconds
-from brevo_events.delivery import claim, deliver, record
-from brevo_events.delivery.attempts import Attempt
+from brevo_events.clock import UtcNow, in_seconds
+from brevo_events.delivery import deliver
 from brevo_events.delivery.pipeline import Pipeline
 from brevo_events.models import Gate, OutboxEvent
-from brevo_events.retry import Answer
 from brevo_events.signals import event_cancelled
 from brevo_events.testing import Reply
 from brevo_events.worker import Worker
+from tests.deliveries import answered, claim, open_gate, record
 from tests.rows import held_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -53,10 +54,6 @@ def edit(content, email=ADA, **options):
 
 def contents(brevo):
     return [request.json["eventdata"]["data"]["n"] for request in brevo.requests]
-
-
-def answered(event, status=204):
-    return Attempt(event, Gate.load(), time.monotonic() + 60, Answer(status))
 
 
 def fresh(event):
@@ -133,6 +130,46 @@ class NewestTests:
         assert claim(10) == []
         assert ends() == [SUPERSEDED] * 9 + [(Status.SENDING, "")]
 
+    def test_superseding_never_keeps_the_events_of_others_from_being_leased(self):
+        for n in range(5):
+            edit(n)
+        newest, other = edit(5), track("a", BOB)
+
+        assert claim(10) == [other]
+        assert claim(10) == [newest]
+
+    def test_a_storm_of_captures_holds_up_nobody_else(self, fake_brevo):
+        if not connection.features.has_select_for_update:
+            pytest.skip("SQLite has one writer at a time")
+        stopping, worker = threading.Event(), Worker()
+
+        def capture():
+            while not stopping.is_set():
+                edit("again")
+            connections.close_all()
+
+        def work():
+            worker.run()
+            connections.close_all()
+
+        threads = [threading.Thread(target=target) for target in (capture, capture, work)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        others = [track("a", f"{n}@example.com") for n in range(20)]
+        sent = OutboxEvent.objects.filter(pk__in=[event.pk for event in others], status=Status.SENT)
+        while sent.count() < 20 and time.monotonic() - began < 20:
+            time.sleep(0.05)
+        took = time.monotonic() - began
+        stopping.set()
+        worker.stop()
+        for thread in threads:
+            thread.join()
+
+        assert sent.count() == 20
+        assert took < 5
+
     def test_is_pulled_forward_when_the_first_falls_due(self, fake_brevo):
         first = edit("first", delay=60)
         let_pass(30)
@@ -182,8 +219,9 @@ class NewestTests:
         looks = []
 
         def watch(execute, sql, params, many, context):
-            if "follower" in sql:
-                looks.append(len(params))
+            if "o.parked" in sql:
+                (keys,) = params
+                looks.append(len(json.loads(keys) if isinstance(keys, str) else keys))
             return execute(sql, params, many, context)
 
         track_many([Event("a", ADA, coalesce=True) for _ in range(1500)])
@@ -257,6 +295,7 @@ class SendingTests:
         assert fresh(older).due_at is None
         assert fresh(older).send_attempts.count() == 1
         assert announced == [(older.pk, Reason.SUPERSEDED, False)]
+        open_gate()
         assert claim(10) == [newer]
         assert claim(10) == []
 
@@ -334,6 +373,7 @@ class SendingTests:
 
         assert end_of(cart) == SUPERSEDED
         assert announced == [(cart.pk, Reason.SUPERSEDED, False)]
+        open_gate()
         assert claim(10) == [order]
 
     def test_is_sent_if_it_arrives_though_its_order_is_there(self):
@@ -485,9 +525,7 @@ class ExpiryTests:
 
     def test_ends_one_that_waits_for_its_next_attempt_when_it_expires(self):
         expiring, follower = track("a", ADA, expires=60), track("b", ADA)
-        record(
-            [Attempt(claim(10)[0], Gate.load(), time.monotonic() + 60, Answer(503, headers={"retry-after": "3600"}))]
-        )
+        record([answered(claim(10)[0], 503, headers={"retry-after": "3600"})])
         assert claim(10) == []
         let_pass(59)
         assert claim(10) == []
@@ -506,6 +544,7 @@ class ExpiryTests:
 
         assert end_of(event) == EXPIRED
         assert announced == [(event.pk, Reason.EXPIRED, False)]
+        open_gate()
         assert claim(10) == [follower]
 
     def test_ends_an_event_that_was_sent_too_late_as_sent(self):
@@ -713,7 +752,7 @@ class AnnouncementTests:
         claim(10)
         claim(10)
 
-        reasons = {by_user.pk: Reason.OPERATOR, expired.pk: Reason.EXPIRED}
+        reasons = {by_user.pk: Reason.APPLICATION, expired.pk: Reason.EXPIRED}
         reasons |= dict.fromkeys((event.pk for event in (*by_order, *older[:2])), Reason.SUPERSEDED)
         assert sorted(announced) == sorted((pk, reason, False) for pk, reason in reasons.items())
 
@@ -749,7 +788,7 @@ class AnnouncementTests:
         assert claim(10) == [follower]
         claim(10)
 
-        reason = Reason.OPERATOR if ended_by == "user" else Reason.SUPERSEDED
+        reason = Reason.APPLICATION if ended_by == "user" else Reason.SUPERSEDED
         assert announced == [(older.pk, reason, False)]
         assert fresh(older).due_at is None
 

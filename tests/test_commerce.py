@@ -6,13 +6,15 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
 from brevo_events import Event, commerce, snapshot, track
 from brevo_events.commerce import Address, Item, cart_deleted, cart_updated, order_completed
 from brevo_events.exceptions import InvalidEvent
 from brevo_events.models import OutboxEvent
-from tests.shop.models import Line, Product
+from tests.shop.models import Cart, Line, Product
+from tests.test_encoding import nested
 
 ADA = "ada@example.com"
 
@@ -95,6 +97,13 @@ ORDER = {
 }
 
 
+class Fee(float):
+    def __str__(self):
+        return "free"
+
+    __repr__ = __str__
+
+
 def shirt(**more):
     return Item(
         id=7,
@@ -114,6 +123,11 @@ def shirt(**more):
 
 def lamp():
     return Item(name="Lamp", price="50.00")
+
+
+def changed(item, **values):
+    item.update(values)
+    return item
 
 
 def address():
@@ -198,6 +212,12 @@ class CartUpdatedTests:
     def test_of_an_empty_cart_costs_nothing(self):
         assert sent(cart([])) == {"subtotal": 0, "total": 0, "currency": "EUR", "items": []}
 
+    @pytest.mark.parametrize("email", [None, ""])
+    def test_of_an_anonymous_visitor_is_none_and_reads_no_items(self, email):
+        items = (pytest.fail("read") for _ in "x")
+
+        assert cart_updated(email, cart_id=1, currency="EUR", items=items) is None
+
     def test_coalesces_and_supersedes_nothing(self):
         event = cart()
 
@@ -246,7 +266,12 @@ class CartDeletedTests:
         event = cart_deleted(ADA, cart_id=1)
 
         assert (event.supersedes, event.object_id) == (("cart_updated",), cart().object_id)
-        assert (event.coalesce, event.idempotency_key) == (False, None)
+        assert (event.coalesce, event.idempotency_key) == (True, None)
+        assert event.implied_by == ("order_completed", "cart_deleted")
+
+    @pytest.mark.parametrize("email", [None, ""])
+    def test_of_an_anonymous_visitor_is_none(self, email):
+        assert cart_deleted(email, cart_id=1) is None
 
     def test_carries_what_a_shop_adds(self):
         assert sent(cart_deleted(ADA, cart_id=1, why="sold out")) == {"items": [], "why": "sold out"}
@@ -316,7 +341,7 @@ class OrderCompletedTests:
     def test_supersedes_what_was_told_of_the_cart(self):
         event = order()
 
-        assert (event.supersedes, event.object_id) == (("cart_updated",), cart().object_id)
+        assert (event.supersedes, event.object_id) == (("cart_updated", "cart_deleted"), cart().object_id)
         assert (event.coalesce, event.delay, event.expires) == (False, None, None)
 
     @pytest.mark.parametrize(
@@ -324,10 +349,10 @@ class OrderCompletedTests:
         [("2026-0042", "2026-0042"), (42, 42), (UUID(int=1), "00000000-0000-0000-0000-000000000001"), (0, 0)],
         ids=str,
     )
-    def test_takes_the_order_number_as_its_key(self, order_id, number):
+    def test_takes_the_order_number_as_its_key_which_no_other_event_has_by_chance(self, order_id, number):
         event = order(order_id=order_id)
 
-        assert event.idempotency_key == str(number)
+        assert event.idempotency_key == f"order_completed:{number}"
         assert sent(event)["id"] == number
 
     def test_takes_the_key_that_it_is_given_instead(self):
@@ -335,6 +360,11 @@ class OrderCompletedTests:
 
         assert event.idempotency_key == "shop:42"
         assert sent(event) == sent(order(order_id=42))
+
+    @pytest.mark.parametrize("email", [None, ""])
+    def test_is_somebodys(self, email):
+        with pytest.raises(InvalidEvent, match=r"^email must"):
+            order_completed(email, cart_id=1, order_id=1, currency="EUR", items=[])
 
     def test_refuses_a_key_that_is_empty(self):
         assert refused(order, idempotency_key="") == "idempotency_key must not be empty."
@@ -455,6 +485,7 @@ class MoneyTests:
             (50.0, "50"),
             (1e-9, "0"),
             (0.0, "0"),
+            (Fee(1.5), "1.5"),
         ],
         ids=repr,
     )
@@ -563,6 +594,24 @@ class TotalsTests:
 
         assert amounts(event) == {"subtotal": 12, "total_before_tax": 10, "tax": 2, "total": 12}
 
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({}, {"subtotal": 41, "total": 41}),
+            ({"tax": 8}, {"subtotal": 41, "total_before_tax": 33, "tax": 8, "total": 41}),
+            (
+                {"discount": 1, "shipping": 4, "tax": 8},
+                {"subtotal": 41, "discount": 1, "shipping": 4, "total_before_tax": 36, "tax": 8, "total": 44},
+            ),
+            ({"tax": 8, "total": 40}, {"subtotal": 41, "total_before_tax": 32, "tax": 8, "total": 40}),
+            ({"total_before_tax": 30, "tax": 7}, {"subtotal": 41, "total_before_tax": 30, "tax": 7, "total": 41}),
+        ],
+        ids=lambda amounts: "+".join(amounts) or "nothing",
+    )
+    @pytest.mark.parametrize("make", [cart, order], ids=lambda make: make.__name__)
+    def test_add_no_tax_that_the_prices_include(self, make, given, expected):
+        assert amounts(make(self.ITEMS, tax_included=True, **given)) == expected
+
 
 class RefusalsTests:
     @pytest.mark.parametrize("make", [cart, order], ids=lambda make: make.__name__)
@@ -578,13 +627,36 @@ class RefusalsTests:
             ("Lamp", "items[1] must be an Item or a dict, not str."),
             (None, "items[1] must be an Item or a dict, not NoneType."),
             (["name", "Lamp"], "items[1] must be an Item or a dict, not list."),
-            ({"name": object(), "price": 1}, "data.items[1].name is of type object, which JSON cannot carry"),
+            pytest.param(
+                {"name": object(), "price": 1},
+                "data.items[1].name is of type object, which JSON cannot carry",
+                id="object",
+            ),
             ({"name": "a\0", "price": 1}, "data.items[1].name contains a NUL character."),
+            (changed(lamp(), price="free"), "items[1].price must be an amount such as 19.90, not 'free'."),
         ],
         ids=str,
     )
     def test_name_the_item_and_its_value(self, make, item, message):
         assert refused(make, [lamp(), item]).startswith(message)
+
+    @pytest.mark.parametrize("make", [cart, order], ids=lambda make: make.__name__)
+    def test_of_items_that_are_none_or_never_end_say_so(self, make):
+        assert refused(make, None) == "items must be a list of Item or dicts, not NoneType."
+        assert refused(make, 5) == "items must be a list of Item or dicts, not int."
+        assert refused(make, SimpleLazyObject(lambda: 5)).startswith("items must be a list of Item or dicts")
+        assert refused(make, iter(lamp, None)) == "items holds more than 2000: send fewer."
+
+    @pytest.mark.parametrize("name", ["total", "currency", "cart_id", "order_id"])
+    @pytest.mark.parametrize(
+        "value", [10**5000, [[]] * 100_000, "9" * 2_500_000, nested(5000)], ids=["int", "list", "text", "deep"]
+    )
+    def test_are_short_and_made_whatever_the_value_is(self, name, value):
+        assert len(refused(order, **{name: value})) < 200
+
+    @pytest.mark.parametrize("name", ["cart_id", "order_id"])
+    def test_of_a_row_instead_of_its_id_say_so(self, name):
+        assert refused(order, **{name: Cart(pk=1)}) == f"{name} must be an id, not Cart: give its pk."
 
     @pytest.mark.parametrize("make", [cart, order], ids=lambda make: make.__name__)
     @pytest.mark.parametrize("currency", ["eur", "EURO", "€", "", "EU1", "EUR ", "EUR\n", None, 978, b"EUR"], ids=repr)
@@ -633,6 +705,7 @@ class ExtraTests:
             lambda: order(coalesce=True),
             lambda: cart_deleted(ADA, cart_id=1, delay=5),
             lambda: cart(idempotency_key="1"),
+            lambda: cart(implied_by=("a",)),
         ],
     )
     def test_holds_no_option_which_brevo_would_get_as_data(self, make):
@@ -674,6 +747,11 @@ class CaptureTests:
         track(make())
 
         assert [status for _, status, _ in self.states()] == ["cancelled", "pending", "pending"]
+
+    def test_of_an_order_is_kept_though_another_event_has_its_number_for_a_key(self):
+        track("registered", "eve@example.com", idempotency_key="42")
+
+        assert track(order(order_id=42)) is not None
 
     def test_of_an_order_is_kept_once_however_often_the_page_is_reloaded(self):
         rows = [track(order(order_id=42)) for _ in range(5)]

@@ -12,16 +12,22 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from brevo_events import conf
-from brevo_events.conf import Secret, is_loopback
 from brevo_events.conf import settings as app_settings
+from brevo_events.endpoints import is_loopback
 from brevo_events.exceptions import BrevoEventsError, InvalidSetting
+from brevo_events.secrets import Secret
 from tests.conftest import KEY
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     """Give a function that sets environment variables; none of ours is set before."""
-    for name in ("BREVO_MA_KEY", "BREVO_EVENTS_MA_KEY", *(f"BREVO_EVENTS_{key}" for key in app_settings.options())):
+    for name in (
+        "BREVO_MA_KEY",
+        "BREVO_EVENTS_MA_KEY",
+        "BREVO_EVENTS_API_KEY",
+        *(f"BREVO_EVENTS_{key}" for key in app_settings.options()),
+    ):
         monkeypatch.delenv(name, raising=False)
 
     def give(**values):
@@ -49,6 +55,7 @@ class DefaultsTests:
         ("key", "value"),
         [
             ("URL", "https://in-automate.brevo.com/api/v2/trackEvent"),
+            ("POLL_SECONDS", 0.1),
             ("ENABLED", True),
             ("TIMEOUT", 10),
             ("CONCURRENCY", 16),
@@ -237,6 +244,7 @@ class ValuesTests:
         ("key", "allowed", "refused_values"),
         [
             ("TIMEOUT", [0.1, 1, 60], [0, 0.09, 60.1, -1, float("nan"), float("inf")]),
+            ("POLL_SECONDS", [0.01, 0.1, 60], [0, 0.009, 61, -1, float("nan"), float("inf")]),
             ("CONCURRENCY", [1, 256], [0, 257, -1, 10**400]),
             ("MAX_ATTEMPTS", [1, 100], [0, 101]),
             ("RETRY_BACKOFF", [0, 0.5, 3600], [-0.1, 3601, float("nan")]),
@@ -336,7 +344,9 @@ class ConsentTests:
         assert app_settings.consent() is None
 
     @pytest.mark.parametrize(
-        "given", [len, lambda event: True, type("Asking", (), {"__call__": lambda self, event: True})()], ids=str
+        "given",
+        [len, lambda event: True, type("Asking", (), {"__call__": lambda self, event: True})()],
+        ids=["builtin", "lambda", "object"],
     )
     def test_may_be_anything_that_can_be_called(self, settings, given):
         settings.BREVO_EVENTS = {"CONSENT": given}
@@ -417,7 +427,6 @@ class UrlTests:
             "http://localhost.example.com/",
             "http://127.0.0.1.example.com/",
             "http://localhost@example.com/",
-            "http://localhost:80@example.com/",
             "http://example.com\\@localhost/",
             "http://example.com#@localhost/",
             "http://127.0.0.2/",
@@ -439,6 +448,22 @@ class UrlTests:
         settings.BREVO_EVENTS = {"URL": url}
 
         assert refused("URL").startswith(f"BREVO_EVENTS['URL'] is {url!r}: it must be")
+
+    @pytest.mark.parametrize(
+        ("url", "shown"),
+        [
+            ("https://ada@example.com/", "https://ada@example.com/"),
+            ("https://ada:pass@example.com/", "https://ada:…@example.com/"),
+            ("https://:pa:ss@example.com:8443/x", "https://:…@example.com:8443/x"),
+            ("https://ada:p@ss@example.com/", "https://ada:…@example.com/"),
+            ("http://ada:pass@127.0.0.1:8025/", "http://ada:…@127.0.0.1:8025/"),
+            ("http://localhost:80@example.com/", "http://localhost:…@example.com/"),
+        ],
+    )
+    def test_url_with_user_or_password_is_refused_and_the_password_not_shown(self, settings, url, shown):
+        settings.BREVO_EVENTS = {"URL": url}
+
+        assert refused("URL") == f"BREVO_EVENTS['URL'] is {shown!r}: it must be a URL without user and password."
 
     def test_is_loopback_by_its_host_only(self):
         assert is_loopback("http://user:pw@127.0.0.1:1/")
@@ -474,6 +499,30 @@ class KeyTests:
 
         assert app_settings.has_callable_key()
         assert [app_settings.ma_key().reveal(), app_settings.ma_key().reveal()] == ["first", "second"]
+
+    @pytest.mark.parametrize(
+        ("configured", "variables", "expected"),
+        [
+            ({}, {}, ""),
+            ({"API_KEY": None}, {"BREVO_EVENTS_API_KEY": "long"}, ""),
+            ({"API_KEY": "dict"}, {"BREVO_EVENTS_API_KEY": "long"}, "dict"),
+            ({"API_KEY": lambda: "asked"}, {}, "asked"),
+            ({}, {"BREVO_EVENTS_API_KEY": "long", "BREVO_MA_KEY": "other"}, "long"),
+        ],
+    )
+    def test_of_api_v3_is_looked_up_likewise_and_is_for_a_header_of_its_own(
+        self, settings, environment, configured, variables, expected
+    ):
+        environment(**variables)
+        settings.BREVO_EVENTS = configured
+
+        assert (app_settings.api_key().reveal(), app_settings.api_key().header) == (expected, "api-key")
+        assert app_settings.ma_key().header == "ma-key"
+
+    def test_of_api_v3_is_refused_unseen(self, settings):
+        settings.BREVO_EVENTS = {"API_KEY": KEY + "\n"}
+
+        assert str(refusal(app_settings.api_key)).startswith("BREVO_EVENTS['API_KEY'] has a character")
 
     def test_that_is_a_string_is_no_callable_one(self, settings):
         settings.BREVO_EVENTS = {"MA_KEY": KEY}
@@ -514,7 +563,11 @@ class KeyTests:
 
 
 class SecretTests:
-    @pytest.mark.parametrize("show", [repr, str, "{}".format, "{!r}".format, "%s".__mod__, ascii], ids=str)
+    @pytest.mark.parametrize(
+        "show",
+        [repr, str, "{}".format, "{!r}".format, "%s".__mod__, ascii],
+        ids=["repr", "str", "format", "format repr", "percent", "ascii"],
+    )
     def test_does_not_show_itself(self, show):
         assert KEY not in show(Secret(KEY))
 
@@ -545,9 +598,32 @@ class SecretTests:
     def test_has_no_problem_with_any_character_of_a_header(self):
         assert Secret("".join(map(chr, range(0x21, 0x7F)))).problem() == ""
 
-    @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda secret: pickle.loads(pickle.dumps(secret))])
-    def test_is_the_same_after_a_copy(self, again):
-        assert again(Secret(KEY)) == Secret(KEY)
+    @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickle.dumps, lambda secret: secret.__reduce_ex__(2)])
+    def test_a_secret_is_neither_copied_nor_pickled(self, again):
+        with pytest.raises(TypeError, match="neither copied nor pickled"):
+            again(Secret(KEY))
+
+    @pytest.mark.parametrize(
+        ("text", "clean"),
+        [
+            ("", ""),
+            (KEY[:3], KEY[:3]),
+            (f"key {KEY[:4]}", "key [ma-key]"),
+            (f"key {KEY[:-1]}", "key [ma-key]"),
+            (f"{KEY}{KEY[:-1]}", "[ma-key][ma-key]"),
+            (f"{KEY[:8]} is cut", f"{KEY[:8]} is cut"),
+            (r"\u0067" + KEY[1:], "[ma-key]"),
+            (r"\\\u0067" + KEY[1:], r"\\[ma-key]"),
+            (KEY[:9] + r"\u00", "[ma-key]"),
+            (KEY[:9] + "\\", "[ma-key]"),
+            (r"\u0022\u005c\u00e9\\u0062", r"\u0022\u005c\u00e9\\u0062"),
+        ],
+    )
+    def test_an_escaped_or_cut_key_is_blotted_out(self, text, clean):
+        assert Secret(KEY).remove_from(text) == clean
+
+    def test_a_key_with_a_slash_is_blotted_out_as_php_escapes_it(self):
+        assert Secret("ab/cd/ef").remove_from(r'{"key": "ab\/cd\/ef"}') == '{"key": "[ma-key]"}'
 
 
 class TestingTests:

@@ -1,27 +1,33 @@
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from datetime import timedelta
 
 import pytest
-from django.db import connections, transaction
+from django.db import DataError, OperationalError, connections, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from brevo_events import Event, track, track_many
+from brevo_events import Event, clock, delivery, track, track_many
+from brevo_events.answers import Answer
 from brevo_events.choices import GateReason, Reason, Status
-from brevo_events.columns import UtcNow, in_seconds
-from brevo_events.delivery import claim, deliver, record
-from brevo_events.delivery.attempts import Attempt, Senders
+from brevo_events.clock import UtcNow, boottime, in_seconds
+from brevo_events.delivery import claims, deliver, records, transactions
+from brevo_events.delivery.attempts import Attempt
 from brevo_events.delivery.claims import lease_seconds
+from brevo_events.delivery.senders import Senders
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import Gate, OutboxEvent, SendAttempt
-from brevo_events.retry import Answer
 from brevo_events.signals import event_failed, event_sent, gate_closed, gate_opened
 from brevo_events.testing import FakeBrevo, Reply
 from brevo_events.transports import Transport
 from tests.conftest import KEY
+from tests.deliveries import answered, claim, record
 from tests.rows import held_elsewhere
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,10 +39,6 @@ def _by_hand(settings):
 
 def track_for(*emails):
     return [track("cart_updated", email) for email in emails]
-
-
-def answered(event, status=204, gate=None, **more):
-    return Attempt(event, gate or Gate.load(), time.monotonic() + 60, Answer(status, **more))
 
 
 def end_lease(*events):
@@ -203,6 +205,26 @@ class OrderTests:
 
         assert other in claim(1) + claim(1)
 
+    def test_others_go_out_before_a_long_queue_of_one_contact_is_put_in_order(self):
+        track_many([Event("cart_updated", "ada@example.com") for _ in range(300)])
+        claim(1)
+        (other,) = track_for("bob@example.com")
+
+        assert claim(1) == [other]
+        assert OutboxEvent.objects.filter(parked=True).count() < 100
+
+    def test_a_long_queue_is_put_in_order_a_part_at_a_time(self, fake_brevo, monkeypatch):
+        monkeypatch.setattr(claims, "MAX_TIDIED", 50)
+        track_many([Event("cart_updated", "ada@example.com") for _ in range(300)])
+        OutboxEvent.objects.filter(pk=OutboxEvent.objects.order_by("pk")[0].pk).update(due_at=in_seconds(60))
+
+        assert claim(1) == []
+        assert 0 < OutboxEvent.objects.filter(parked=True).count() < 299
+
+        deliver()
+
+        assert OutboxEvent.objects.filter(parked=True).count() == 299
+
     def test_blocked_events_leave_the_due_index_yet_keep_a_due_time(self):
         track_many([Event("cart_updated", "ada@example.com") for _ in range(10)])
         claim(10)
@@ -264,6 +286,24 @@ class RecordTests:
         assert len(attempt.answer.encode()) <= 2000
         assert attempt.error.startswith("\ufffd?ee")
         assert fresh(event).status == Status.FAILED
+
+    def test_one_answer_that_the_database_refuses_keeps_no_other_from_being_recorded(self, monkeypatch):
+        def insert(using, attempts):
+            if any(attempt.answer.body == "poison" for attempt in attempts):
+                raise DataError("value out of range")
+            return insert_attempts(using, attempts)
+
+        insert_attempts = records._insert_attempts
+        monkeypatch.setattr(records, "_insert_attempts", insert)
+        track_for("ada@example.com", "bob@example.com", "cy@example.com")
+        first, second, third = claim(3)
+
+        left = record([answered(first), answered(second, body="poison"), answered(third)])
+
+        assert left == []
+        assert [fresh(event).status for event in (first, third)] == [Status.SENT] * 2
+        assert (fresh(second).status, fresh(second).attempts) == (Status.PENDING, 1)
+        assert second.send_attempts.get().error == "transport"
 
     def test_a_late_worker_overwrites_nothing_and_adds_nothing(self, caplog):
         (event,) = track_for("ada@example.com")
@@ -418,15 +458,15 @@ class GateTests:
         deliver()
         made, cooldowns = len(brevo.requests), [Gate.load().cooldown]
 
-        for _ in range(5):
+        for _ in range(7):
             self.over()
             OutboxEvent.objects.update(due_at=UtcNow())
             deliver()
             deliver()
             cooldowns.append(Gate.load().cooldown)
 
-        assert len(brevo.requests) == made + 5
-        assert cooldowns == [15, 30, 60, 120, 240, 300]
+        assert len(brevo.requests) == made + 7
+        assert cooldowns == [5, 10, 20, 40, 80, 160, 300, 300]
 
     def test_the_next_probe_is_another_event(self, brevo):
         track_for("ada@example.com", "bob@example.com")
@@ -453,6 +493,15 @@ class GateTests:
 
         assert delivered == {Status.SENT: 3}
         assert not Gate.load().is_closed
+
+    def test_one_untried_event_is_not_taken_for_all_that_is_due(self, brevo):
+        for event in track_for("ada@example.com", "bob@example.com", "cy@example.com")[:2]:
+            SendAttempt.objects.create(event=event, started_at=timezone.now(), duration_ms=1, response_code=401)
+        Gate.load().close(GateReason.ACCOUNT, 401)
+        self.over()
+
+        assert deliver() == {Status.SENT: 3}
+        assert brevo.requests[0].json["email"] == "cy@example.com"
 
     def test_a_rejected_probe_opens_it_too(self, brevo):
         track_for("ada@example.com")
@@ -519,20 +568,59 @@ class GateTests:
 
         assert seen == [("closed", GateReason.ACCOUNT), ("opened", "")]
 
-    def test_an_answer_to_a_request_from_before_the_closing_changes_nothing(self):
-        old = Gate.load()
-        events = track_for("ada@example.com", "bob@example.com")
+    @pytest.mark.parametrize("status", [401, 429, 503])
+    def test_a_failure_in_flight_when_it_closed_does_not_lengthen_the_cool_down(self, status):
+        track_for("ada@example.com", "bob@example.com", "cy@example.com")
+        claimed = claim(3)
         Gate.load().close(GateReason.ACCOUNT, 401)
-        claimed = claim(2)
 
-        record([answered(claimed[0], 204, gate=old), answered(claimed[1], 401, gate=old)])
+        record([answered(event, status) for event in claimed])
 
         gate = Gate.load()
         assert (gate.is_closed, gate.cooldown) == (True, Gate.FIRST_COOLDOWN)
-        assert fresh(events[0]).status == Status.SENT
+        assert set(OutboxEvent.objects.values_list("attempts", flat=True)) == {0}
+
+    @pytest.mark.parametrize("reason", [GateReason.ACCOUNT, GateReason.OUTAGE])
+    def test_an_accepted_event_that_was_in_flight_when_it_closed_opens_it(self, reason):
+        track_for("ada@example.com")
+        (claimed,) = claim(1)
+        Gate.load().close(reason, 503)
+
+        record([answered(claimed)])
+
+        assert Gate.load().is_open
+
+    def test_an_accepted_event_that_was_in_flight_does_not_shorten_the_time_that_a_429_asks_for(self):
+        track_for("ada@example.com")
+        (claimed,) = claim(1)
+        Gate.load().close(GateReason.THROTTLED, 429, 30)
+
+        record([answered(claimed)])
+
+        assert Gate.load().is_closed
+
+    def test_nothing_is_leased_while_it_is_closed(self):
+        track_for("ada@example.com")
+        Gate.load().close(GateReason.ACCOUNT, 401)
+
+        assert claim(1) == []
+        assert OutboxEvent.objects.due().filter(status=Status.PENDING).exists()
 
 
 class DeliverTests:
+    @pytest.fixture
+    def logged(self):
+        """What was logged, and whether a transaction was open then."""
+
+        class Watching(logging.Handler):
+            def emit(self, record):
+                seen.append((record.getMessage(), connections["default"].in_atomic_block))
+
+        seen, watching, logger = [], Watching(), logging.getLogger("brevo_events.delivery")
+        logger.addHandler(watching)
+        yield seen
+        logger.removeHandler(watching)
+
     def test_goes_on_until_nothing_is_due(self, fake_brevo):
         track_many([Event("cart_updated", f"{n % 7}@example.com", object_id=str(n)) for n in range(50)])
 
@@ -562,7 +650,7 @@ class DeliverTests:
 
     def test_has_no_transaction_open_while_it_sends(self, settings, monkeypatch):
         class Looking(Transport):
-            def send(self, body):
+            def send(self, body, call):
                 seen.append(main.in_atomic_block)
                 return Answer(204)
 
@@ -647,16 +735,111 @@ class DeliverTests:
         assert (fresh(event).status, fresh(event).attempts) == (Status.PENDING, 0)
         assert Gate.load().is_closed
 
+    def test_keeps_answers_when_the_database_fails_for_a_moment(self, fake_brevo, monkeypatch):
+        failing = iter([True])
+
+        def sometimes(attempts, notify):
+            if next(failing, False):
+                raise OperationalError("gone")
+            return delivery.record(attempts, notify)
+
+        monkeypatch.setattr("brevo_events.delivery.pipeline.record", sometimes)
+        monkeypatch.setattr("brevo_events.delivery.pipeline.RESCUE_PAUSE", 0.01)
+        track_for("ada@example.com")
+
+        with pytest.raises(OperationalError):
+            deliver()
+
+        assert OutboxEvent.objects.get().status == Status.SENT
+        assert len(fake_brevo.requests) == 1
+
+    def test_keeps_leases_when_other_events_cannot_be_put_in_order(self, fake_brevo, monkeypatch, caplog):
+        track_for("ada@example.com", "ada@example.com", "bob@example.com")
+        failing = iter([True])
+
+        def sometimes(rows):
+            if next(failing, False):
+                raise OperationalError("gone")
+            return end_obsolete(rows)
+
+        end_obsolete = claims.end_obsolete
+        monkeypatch.setattr(claims, "end_obsolete", sometimes)
+
+        assert deliver() == {Status.SENT: 3}
+        assert "could not be put in order" in caplog.text
+
+    def test_keeps_leases_when_the_cancelled_events_cannot_be_announced(self, fake_brevo, monkeypatch, caplog):
+        track("cart_updated", "ada@example.com", expires=0.01)
+        bob = track_for("bob@example.com")
+        time.sleep(0.1)
+
+        def fail(pks, notify):
+            raise OperationalError("gone")
+
+        monkeypatch.setattr(claims, "announce_cancelled", fail)
+
+        assert claim(10) == bob
+        assert "could not be put in order" in caplog.text
+
+    def test_goes_on_hold_and_says_so_after_the_commit(self, fake_brevo, logged):
+        fake_brevo.always(Reply.error(401, "unauthorized"))
+        track_for("ada@example.com")
+
+        deliver()
+
+        assert logged == [("Delivery is on hold: Wrong key or URL (response code 401).", False)]
+
+    def test_says_after_the_commit_that_an_answer_came_too_late(self, logged):
+        (event,) = track_for("ada@example.com")
+        late = claim(1)[0]
+        end_lease(event)
+        claim(1)
+
+        record([answered(late)])
+
+        ((message, is_in_transaction),) = logged
+        assert "lease had run out" in message
+        assert not is_in_transaction
+
+
+class IsolationTests:
+    @pytest.fixture
+    def _serializable(self):
+        connection = connections["default"]
+        if connection.vendor == "sqlite":
+            pytest.skip("SQLite has one writer at a time")
+        word = "CHARACTERISTICS AS TRANSACTION" if connection.vendor == "postgresql" else "TRANSACTION"
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION {word} ISOLATION LEVEL SERIALIZABLE")
+        transactions._is_read_committed.clear()
+        yield
+        transactions._is_read_committed.clear()
+        connection.close()
+
+    @pytest.mark.usefixtures("_serializable")
+    def test_of_a_worker_is_read_committed_whatever_the_projects_is(self):
+        track_for("ada@example.com", "ada@example.com")
+
+        with CaptureQueriesContext(connections["default"]) as queries:
+            record([answered(event) for event in claim(10)])
+
+        made = [query["sql"] for query in queries]
+        assert OutboxEvent.objects.filter(status=Status.SENT).count() == 1
+        assert made.count("BEGIN") == made.count(transactions.SET_READ_COMMITTED) == 4
+
 
 class SendersTests:
     def attempt(self, leased_for=60.0, name="a"):
         event = OutboxEvent.of(Event(name, "ada@example.com"))
-        return Attempt(event, Gate(pk=1), time.monotonic() + leased_for)
+        return Attempt(event, Gate(pk=1), boottime() + leased_for)
 
-    def senders(self, send, **options):
+    def senders(self, **options):
+        return Senders(**{"concurrency": 2, "deadline": 5, **options})
+
+    def transport(self, send):
         transport = Transport()
         transport.send = send
-        return Senders(transport=transport, **{"concurrency": 2, "deadline": 5, **options})
+        return transport
 
     def collect(self, senders, count):
         collected, began = [], time.monotonic()
@@ -665,9 +848,9 @@ class SendersTests:
         return collected
 
     def test_does_not_start_what_the_lease_would_not_cover(self):
-        senders = self.senders(lambda body: pytest.fail("sent"))
+        senders = self.senders()
         attempt = self.attempt(leased_for=5.5)
-        senders.start(attempt)
+        senders.start(attempt, self.transport(lambda *request: pytest.fail("sent")))
 
         assert self.collect(senders, 1) == [attempt]
         assert attempt.answer is None
@@ -677,8 +860,8 @@ class SendersTests:
         def fail(body):
             raise ValueError(KEY)
 
-        senders = self.senders(fail)
-        senders.start(self.attempt())
+        senders = self.senders()
+        senders.start(self.attempt(), self.transport(fail))
 
         (attempt,) = self.collect(senders, 1)
         senders.stop()
@@ -686,19 +869,40 @@ class SendersTests:
         assert (attempt.answer.status, attempt.answer.error) == (None, "transport")
         assert KEY not in caplog.text + repr(attempt.answer)
 
+    @pytest.mark.parametrize("returned", [None, 204, Answer(40_001), Answer(0)])
+    def test_takes_what_is_no_answer_for_a_failure_of_the_transport(self, returned):
+        senders = self.senders()
+        senders.start(self.attempt(), self.transport(lambda *request: returned))
+
+        (attempt,) = self.collect(senders, 1)
+        senders.stop()
+
+        assert (attempt.answer.status, attempt.answer.error) == (None, "transport")
+
+    def test_counts_the_time_in_which_the_machine_was_suspended(self, monkeypatch):
+        assert getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC) == clock._CLOCK
+        senders, attempt = self.senders(), self.attempt(leased_for=60)
+        monkeypatch.setattr("brevo_events.delivery.senders.boottime", lambda: clock.boottime() + 120)
+
+        senders.start(attempt, self.transport(lambda *request: pytest.fail("sent")))
+
+        assert self.collect(senders, 1) == [attempt]
+        assert attempt.answer is None
+        senders.stop()
+
     def test_gives_up_a_thread_that_stays_away_and_goes_on_with_another(self, monkeypatch):
-        monkeypatch.setattr("brevo_events.delivery.attempts.GRACE", 0.1)
+        monkeypatch.setattr("brevo_events.delivery.senders.GRACE", 0.1)
         release = threading.Event()
 
-        def send(body):
+        def send(body, call):
             if '"stuck"' in body:
                 release.wait(10)
             return Answer(204)
 
-        senders = self.senders(send, concurrency=1, deadline=0.2)
+        senders = self.senders(concurrency=1, deadline=0.2)
         stuck, other = self.attempt(name="stuck"), self.attempt()
-        senders.start(stuck)
-        senders.start(other)
+        senders.start(stuck, self.transport(send))
+        senders.start(other, self.transport(send))
 
         collected = self.collect(senders, 2)
         release.set()
@@ -708,6 +912,35 @@ class SendersTests:
         assert senders.collect(0.1) == []
         assert len(senders) == 0
         senders.stop()
+
+    def test_an_answer_at_the_very_deadline_is_taken_or_given_up_but_not_both(self, monkeypatch):
+        monkeypatch.setattr("brevo_events.delivery.senders.GRACE", 0)
+        senders = self.senders(deadline=0.05)
+
+        class JustAnswered(Attempt):
+            @property
+            def is_abandoned(self):
+                if threading.current_thread().name == "brevo-events-sender" and not owner.ident:
+                    owner.start()
+                    owner.join(0.3)
+                    return False
+                return self.is_overdue
+
+            @is_abandoned.setter
+            def is_abandoned(self, value):
+                self.is_overdue = value
+
+        attempt = self.attempt()
+        attempt = JustAnswered(attempt.event, attempt.gate, attempt.leased_until)
+        owner = threading.Thread(target=lambda: senders.resume(senders.collect(0)))
+        senders.start(attempt, self.transport(lambda body, call: time.sleep(0.1) or Answer(401)))
+        wait_until(lambda: owner.ident)
+        owner.join()
+        senders.resume(senders.collect(1))
+        senders.stop()
+
+        assert not senders.is_held
+        assert attempt.answer.status == 401
 
 
 class ClockTests:
@@ -756,7 +989,7 @@ class InvariantTests:
         assert OutboxEvent.objects.filter(status=Status.SENT, attempts=F("attempts")).count() == 41
 
     def test_hold_among_several_workers_where_a_missed_parking_would_last_an_hour(self, fake_brevo, monkeypatch):
-        monkeypatch.setattr("brevo_events.delivery.claims.PARKED_FOR", 3600)
+        monkeypatch.setattr("brevo_events.states.PARKED_FOR", 3600)
         events = [Event("a", f"{n % 20}@example.com", object_id=str(n)) for n in range(600)]
         track_many(events)
         errors = []

@@ -8,13 +8,14 @@ from types import MappingProxyType
 from uuid import UUID
 
 import pytest
+from django.db import DatabaseError
 from django.db.models import TextChoices
 from django.utils import timezone
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import SimpleLazyObject, lazy
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
-from brevo_events.encoding import MAX_DEPTH, encode
+from brevo_events.encoding import MAX_DEPTH, encode, shown
 from brevo_events.exceptions import InvalidEvent
 from tests.shop.models import Cart
 
@@ -42,6 +43,52 @@ class Count(int):
     def __str__(self):
         return "many"
 
+    def __int__(self):
+        return 10**400
+
+
+class Share(float):
+    def __float__(self):
+        return float("nan")
+
+
+class Sneaky(str):
+    def __str__(self):
+        return "a\0b" * 400
+
+
+class Sum(Decimal):
+    def is_finite(self):
+        raise ZeroDivisionError
+
+    __float__ = __int__ = to_integral = is_finite
+
+
+class Day(dt.date):
+    def isoformat(self):
+        return "\0"
+
+
+class Endless(list):
+    def __iter__(self):
+        while True:
+            yield 0.5
+
+
+class Itself(enum.Enum):
+    ONE = 1
+
+    @property
+    def value(self):
+        return self
+
+
+def failing(error):
+    def fail():
+        raise error
+
+    return lazy(fail, str)()
+
 
 Pair = namedtuple("Pair", "left right")
 
@@ -51,6 +98,19 @@ def nested(depth, kind=list):
     for _ in range(depth):
         value = [value] if kind is list else {"k": value}
     return value
+
+
+class Shouting:
+    def __repr__(self):
+        return "one\ntwo"
+
+
+class Failing:
+    def __init__(self, error=ZeroDivisionError):
+        self.error = error
+
+    def __repr__(self):
+        raise self.error
 
 
 def refused(value, path="data"):
@@ -70,6 +130,11 @@ class ValueTests:
             (-5, -5),
             (2**70, 2**70),
             (Count(7), 7),
+            (Share(0.5), 0.5),
+            (Sneaky("plain"), "plain"),
+            (Sum("1.5"), 1.5),
+            (Day(2026, 2, 3), "2026-02-03"),
+            ({Sneaky("plain"): 1}, {"plain": 1}),
             (1.5, 1.5),
             ("", ""),
             ("12.50", "12.50"),
@@ -94,7 +159,7 @@ class ValueTests:
             ((1, "a"), [1, "a"]),
             (Pair(1, 2), [1, 2]),
             ({3, 1, 2}, [1, 2, 3]),
-            (frozenset({"b", "a"}), ["a", "b"]),
+            pytest.param(frozenset({"b", "a"}), ["a", "b"], id="frozenset"),
             (set(), []),
             ({}, {}),
             (OrderedDict(b=1, a=(2,)), {"b": 1, "a": [2]}),
@@ -201,6 +266,37 @@ class RefusalTests:
 
         assert message == f"data.items[0] has a key of type {type(key).__name__}: only strings can be keys."
 
+    @pytest.mark.parametrize("length", [201, 2_500_000])
+    def test_takes_no_key_that_is_longer_than_200_characters(self, length):
+        assert encode({"é" * 200: 1}, "data") == {"é" * 200: 1}
+
+        message = refused({"a": {"k" * length: [0.5] * 1000}})
+
+        assert message == f"a key of data.a is {length} characters long: 200 at most."
+
+    @pytest.mark.parametrize("key", ["x" * 200, "two words", "a\nERROR forged line", "a.b", "\u2028", ""])
+    def test_shows_a_key_that_is_no_plain_word_by_its_repr_and_cut(self, key):
+        message = refused({"a": {key: {"b": b""}}})
+
+        assert message.startswith(f"data.a[{repr(key)[:50]}")
+        assert message.isprintable()
+        assert len(message) < 250
+
+    @pytest.mark.parametrize("error", [ZeroDivisionError, RecursionError, Cart.DoesNotExist, InvalidEvent])
+    def test_names_the_value_whose_own_code_fails(self, error):
+        with pytest.raises(InvalidEvent) as caught:
+            encode({"a": [failing(error)]}, "data")
+
+        assert str(caught.value) == f"data.a[0] cannot be read: {error.__name__}."
+        assert isinstance(caught.value.__cause__, error)
+
+    def test_lets_errors_of_the_database_through(self):
+        with pytest.raises(DatabaseError):
+            encode({"a": [failing(DatabaseError)]}, "data")
+
+    def test_ends_for_an_enum_that_is_its_own_value(self):
+        assert refused({"a": Itself.ONE}) == "data.a cannot be read: RecursionError."
+
     def test_shows_no_address_that_is_a_key(self):
         message = refused({"by": {"ada@example.com": {"x": b""}}})
 
@@ -208,6 +304,54 @@ class RefusalTests:
 
     def test_shows_no_value(self):
         assert "ada" not in refused({"x": ["ada@example.com\0"]})
+
+
+class SizeTests:
+    """What is much too large is refused before all of it was looked at."""
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            [0.5] * 60_000,
+            [{"a": 1}] * 20_000,
+            ["x" * 40_000] * 10_000_000,
+            {"key" + str(number): 1 for number in range(10_000)},
+            Endless(),
+            {"a": ["é" * 40_000, Endless()]},
+            [[[[1] * 1000] * 1000] * 1000] * 1000,
+        ],
+        ids=["values", "objects", "texts", "keys", "endless", "endless inside", "the same lists"],
+    )
+    def test_is_counted_no_further_than_a_body_may_be_long(self, value):
+        assert refused(value) == "data is more than 50000 bytes long: send fewer items or shorter texts."
+
+    def test_of_what_fits_is_no_matter(self):
+        assert encode([0] * 24_000, "data") == [0] * 24_000
+
+
+class ShownTests:
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ("19,90", "'19,90'"),
+            (None, "None"),
+            ([5], "[5]"),
+            ("x" * 1_000_000, "'" + "x" * 78 + "…"),
+            (10**5000, "a value of type int"),
+            (nested(50_000), "a value of type list"),
+            ("to ada@example.com", "'to …@…'"),
+            ("a\nb", r"'a\nb'"),
+            (Shouting(), "one…two"),
+            (Failing(), "a value of type Failing"),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_is_short_and_on_one_line_and_without_an_address(self, value, expected):
+        assert shown(value) == expected
+
+    def test_lets_errors_of_the_database_through(self):
+        with pytest.raises(DatabaseError):
+            shown(Failing(DatabaseError))
 
 
 class DepthTests:

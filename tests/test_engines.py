@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 
 import pytest
 from django.db import transaction
 
 from brevo_events import engines, track, track_many
-from brevo_events.engines import Engine, inline
+from brevo_events.engines import Engine, complaints, inline
+from brevo_events.engines.background import finish_with_celery
 from brevo_events.engines.inline import InlineEngine
 from brevo_events.events import Event
 from brevo_events.exceptions import InvalidSetting
@@ -58,6 +61,65 @@ class CurrentTests:
 
         with pytest.raises(InvalidSetting, match="no subclass of Engine"):
             engines.current()
+
+
+class FinishTests:
+    def test_ends_every_engine_of_the_process(self, settings, monkeypatch, caplog):
+        ended = []
+        monkeypatch.setattr(OwnEngine, "finish", lambda engine: ended.append(engine) or 1 / 0)
+        settings.BREVO_EVENTS = {"ENGINE": "tests.test_engines.OwnEngine"}
+        engine = engines.current()
+        settings.BREVO_EVENTS = {"ENGINE": "worker"}
+        engines.current()
+
+        engines.finish()
+
+        assert ended == [engine]
+        assert "The engine did not end cleanly" in caplog.text
+
+
+class CeleryTests:
+    def finish_with(self, monkeypatch, signals):
+        finished = []
+        monkeypatch.setitem(sys.modules, "celery.signals", signals)
+        for _ in range(2):
+            finish_with_celery(lambda: finished.append(True))
+        return finished
+
+    def test_processes_of_its_pool_finish_at_their_end(self, monkeypatch):
+        signals = pytest.importorskip("celery.signals")
+        # An engine that another test started may have connected its own end already.
+        signals.worker_process_shutdown.disconnect(dispatch_uid="brevo_events.engines")
+        finished = self.finish_with(monkeypatch, signals)
+        try:
+            signals.worker_process_shutdown.send(sender=None, pid=1, exitcode=0)
+        finally:
+            signals.worker_process_shutdown.disconnect(dispatch_uid="brevo_events.engines")
+
+        assert finished == [True]
+
+    def test_is_not_imported_where_it_is_not_used(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "celery", None)  # an import would raise
+
+        assert self.finish_with(monkeypatch, None) == []
+
+
+@pytest.mark.django_db(transaction=True)
+class UnderTestTests:
+    @pytest.fixture(autouse=True)
+    def _named(self, settings):
+        settings.BREVO_EVENTS = {"ENGINE": "thread"}
+
+    def test_a_request_starts_no_thread(self, client):
+        client.get("/")
+
+        assert "brevo-events" not in [thread.name for thread in threading.enumerate()]
+
+    def test_a_capture_starts_no_thread(self):
+        event = track("viewed", "ada@example.com")
+
+        assert "brevo-events" not in [thread.name for thread in threading.enumerate()]
+        assert OutboxEvent.objects.get(pk=event.pk).status == Status.PENDING
 
 
 @pytest.mark.django_db(transaction=True)
@@ -123,10 +185,11 @@ class InlineEngineTests:
     def test_logs_a_setting_that_is_wrong_elsewhere_and_keeps_the_event(self, settings, monkeypatch, caplog):
         settings.BREVO_EVENTS = {"TRANSPORT": "htpp"}
         monkeypatch.setattr(inline, "is_testing", lambda: False)
+        monkeypatch.setattr(engines, "_engines", {})  # an engine logs the same only once in a while
 
         event = track("viewed", "ada@example.com")
 
-        (logged,) = [entry for entry in caplog.records if entry.name == inline.__name__]
+        (logged,) = [entry for entry in caplog.records if entry.name == complaints.__name__]
         assert logged.levelno == logging.ERROR
         assert "Nothing was sent. BREVO_EVENTS['TRANSPORT'] is 'htpp'" in logged.getMessage()
         assert OutboxEvent.objects.get(pk=event.pk).status == Status.PENDING

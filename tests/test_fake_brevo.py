@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from brevo_events.testing.fake_brevo import MAX_BODY, TRACK_PATH, FakeBrevo, Reply
+from brevo_events.testing.fake_brevo import IDENTIFY_PATH, MAX_BODY, TRACK_PATH, FakeBrevo, Reply
 
 EVENT = {"email": "ada@example.com", "event": "cart_updated", "eventdata": {"id": "cart:12", "data": {"total": 3}}}
 Answer = tuple[int, dict[str, str], bytes]
@@ -78,7 +78,7 @@ def serving_threads(brevo: FakeBrevo) -> int:
     return len(brevo._connections)
 
 
-class TestBrevosContract:
+class BrevosContractTests:
     def test_an_event_is_answered_204_with_no_body_and_no_content_type(self, brevo: FakeBrevo) -> None:
         status, headers, body = post(brevo)
         assert (status, body) == (204, b"")
@@ -171,7 +171,80 @@ class TestBrevosContract:
         assert brevo.requests == []
 
 
-class TestRecords:
+class IdentifyTests:
+    def test_is_answered_204_and_its_contact_is_known_from_then_on(self, brevo: FakeBrevo) -> None:
+        body = {"email": "Ada@example.com", "attributes": {"FIRSTNAME": "Ada"}}
+
+        assert post(brevo, body, path=IDENTIFY_PATH)[0] == 204
+        assert post(brevo, {"email": "ada@example.com"}, path=IDENTIFY_PATH)[0] == 204
+        assert brevo.contacts == {"ada@example.com": {"FIRSTNAME": "Ada"}}
+        assert brevo.events[0] == body
+
+    @pytest.mark.parametrize(
+        ("body", "code", "named"),
+        [
+            (b"{not json", "invalid_parameter", "JSON"),
+            ({"attributes": {}}, "missing_parameter", "email"),
+            ({"email": 1}, "invalid_parameter", "email"),
+            ({"email": "a", "attributes": []}, "invalid_parameter", "attributes"),
+        ],
+    )
+    def test_a_bad_body_is_answered_400(self, brevo: FakeBrevo, body: Any, code: str, named: str) -> None:
+        status, _, answer = post(brevo, body, path=IDENTIFY_PATH)
+
+        assert (status, json.loads(answer)["code"]) == (400, code)
+        assert named in json.loads(answer)["message"]
+        assert brevo.contacts == {}
+
+    def test_asks_for_the_key_and_the_method(self, brevo: FakeBrevo) -> None:
+        assert post(brevo, path=IDENTIFY_PATH, headers={"ma-key": ""})[0] == 401
+        assert post(brevo, method="GET", path=IDENTIFY_PATH)[0] == 405
+
+
+class ApiTests:
+    def read(self, brevo: FakeBrevo, path: str, key: str = "api", method: str = "GET") -> tuple[int, Any]:
+        status, _, body = post(brevo, b"", method, path=path, headers={"api-key": key})
+        return status, json.loads(body)
+
+    def test_the_account_says_that_automation_is_on_and_which_key_it_has(self) -> None:
+        with FakeBrevo(ma_key="ours") as brevo:
+            status, account = self.read(brevo, "/v3/account")
+
+        assert (status, account["marketingAutomation"]) == (200, {"enabled": True, "key": "ours"})
+
+    def test_the_account_can_be_another(self, brevo: FakeBrevo) -> None:
+        brevo.is_automation_on, brevo.account_key = False, "theirs"
+
+        assert self.read(brevo, "/v3/account")[1]["marketingAutomation"] == {"enabled": False, "key": "theirs"}
+
+        brevo.reset()
+        assert self.read(brevo, "/v3/account")[1]["marketingAutomation"]["enabled"] is True
+
+    def test_a_contact_is_unknown_known_or_blocklisted(self, brevo: FakeBrevo) -> None:
+        path = "/v3/contacts/Ada%2BCart%40example.com"
+        assert self.read(brevo, path)[0] == 404
+        brevo.contacts["ada+cart@example.com"] = {"FIRSTNAME": "Ada"}
+        status, contact = self.read(brevo, path)
+        assert (status, contact["emailBlacklisted"], contact["attributes"]) == (200, False, {"FIRSTNAME": "Ada"})
+        brevo.blocklisted.add("ada+cart@example.com")
+        assert self.read(brevo, path)[1]["emailBlacklisted"] is True
+
+    def test_only_the_given_key_is_accepted_and_only_get(self) -> None:
+        with FakeBrevo(api_key="ours") as brevo:
+            assert self.read(brevo, "/v3/account", "theirs") == (
+                401,
+                {"code": "unauthorized", "message": "Key not found"},
+            )
+            assert self.read(brevo, "/v3/account", "")[0] == 401
+            assert self.read(brevo, "/v3/account", "ours")[0] == 200
+            assert self.read(brevo, "/v3/account", "ours", "POST")[0] == 405
+            assert self.read(brevo, "/v3/other", "ours")[0] == 404
+
+    def test_its_answers_tell_the_time(self, brevo: FakeBrevo) -> None:
+        assert "date" in post(brevo)[1]
+
+
+class RecordsTests:
     def test_a_request_is_recorded_with_what_was_answered(self, brevo: FakeBrevo) -> None:
         before = time.monotonic()
         post(brevo, headers={"X-Trace": "7"})
@@ -215,7 +288,7 @@ class TestRecords:
         assert times == sorted(times)
 
 
-class TestWaitFor:
+class WaitForTests:
     def test_it_returns_once_the_requests_are_there(self, brevo: FakeBrevo) -> None:
         timer = threading.Timer(0.05, lambda: [post(brevo), post(brevo)])
         timer.start()
@@ -229,7 +302,7 @@ class TestWaitFor:
             brevo.wait_for(3, timeout=0.05)
 
 
-class TestPlans:
+class PlansTests:
     def statuses(self, brevo: FakeBrevo, *events: str) -> list[int]:
         return [post(brevo, {"email": "x", "event": name})[0] for name in events]
 
@@ -278,7 +351,7 @@ class TestPlans:
         assert wait_until(lambda: [item.exc_type for item in shown] == [KeyError])
 
 
-class TestReplies:
+class RepliesTests:
     def test_an_error_has_brevos_body_and_the_headers_given(self, brevo: FakeBrevo) -> None:
         brevo.next(Reply.error(400, "invalid_parameter", "no such thing", allow="x"))
         status, headers, body = post(brevo)
@@ -374,6 +447,22 @@ class TestReplies:
             post(brevo)
         assert not isinstance(caught.value, http.client.RemoteDisconnected)
 
+    def test_raw_bytes_go_out_as_they_are(self, brevo: FakeBrevo) -> None:
+        brevo.next(Reply.raw(b"HTTP/1.1 200 OK\r\nx\r\n\r\n"))
+        assert read_all(raw(brevo)) == b"HTTP/1.1 200 OK\r\nx\r\n\r\n"
+
+    def test_interim_answers_come_at_once_and_the_final_one_later(self, brevo: FakeBrevo) -> None:
+        final = Reply(400, {"connection": "close"}, b"no")
+        brevo.next(Reply.interim(102, 103, then=final, delay=0.2))
+        started = time.monotonic()
+        with raw(brevo) as sock:
+            early = sock.recv(65536)
+            assert time.monotonic() - started < 0.2
+            assert early == b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n"
+            assert read_all(sock).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert time.monotonic() - started >= 0.2
+        assert brevo.requests[0].status == 400
+
     @pytest.mark.parametrize(
         "reply",
         [
@@ -386,6 +475,7 @@ class TestReplies:
             Reply.half_body(delay=0.1),
             Reply.huge(1, delay=0.1),
             Reply.rubbish(delay=0.1),
+            Reply.raw(b"x", delay=0.1),
         ],
     )
     def test_any_reply_can_be_delayed(self, brevo: FakeBrevo, reply: Reply) -> None:
@@ -401,8 +491,21 @@ class TestReplies:
             post(brevo)
             assert time.monotonic() - started >= 0.1
 
+            brevo.latency = 0.2
+            post(brevo)
+            assert time.monotonic() - started >= 0.3
 
-class TestConnections:
+
+class ConnectionsTests:
+    def test_the_clients_port_tells_them_apart(self, brevo: FakeBrevo) -> None:
+        first, second = connection(brevo), connection(brevo)
+        for conn in (first, second, first):
+            exchange(conn)
+        ports = [request.client_port for request in brevo.requests]
+        assert ports[0] == ports[2] == first.sock.getsockname()[1] != ports[1] > 0
+        first.close()
+        second.close()
+
     def test_one_connection_carries_many_requests(self, brevo: FakeBrevo) -> None:
         conn = connection(brevo)
         exchange(conn)
@@ -460,7 +563,7 @@ class TestConnections:
         assert (brevo.requests, shown, *capfd.readouterr()) == ([], [], "", "")
 
 
-class TestStop:
+class StopTests:
     @pytest.mark.parametrize(
         "reply",
         [
@@ -514,7 +617,7 @@ class TestStop:
         assert set(threading.enumerate()) <= before
 
 
-class TestAddress:
+class AddressTests:
     def test_the_url_is_on_loopback_with_the_port_given(self) -> None:
         with FakeBrevo() as first:
             port = address(first)[1]
@@ -527,7 +630,7 @@ class TestAddress:
 
 
 @pytest.mark.slow
-class TestFromAShell:
+class FromAShellTests:
     @pytest.fixture
     def process(self) -> Iterator[subprocess.Popen[str]]:
         # -S hides the site-packages, Django's too.

@@ -1,25 +1,19 @@
 from __future__ import annotations
 
-import os
 import re
 import signal
-import socket
-import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 import requests
 
 from brevo_events.testing import FakeBrevo
 from tests.conftest import KEY
+from tests.serving import environment, serving, statuses
+from tests.waiting import wait_until
 
-ROOT = Path(__file__).parent.parent
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 
 
@@ -32,45 +26,10 @@ def brevo():
 @pytest.fixture
 def served(brevo, tmp_path):
     """The shop's address, its server process and its database, served by four preloaded workers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     database = tmp_path / "shop.sqlite3"
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "project.settings",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "example_project")]),
-        "DATABASE_URL": f"sqlite:///{database}",
-        "BREVO_MA_KEY": KEY,
-        "BREVO_EVENTS_URL": brevo.url,
-        "DEBUG": "False",
-    }
-    subprocess.run([sys.executable, "-m", "django", "migrate", "--verbosity=0"], env=environment, check=True)
-    options = ["--workers=4", "--preload", f"--bind=127.0.0.1:{port}", "--log-level=error", "--graceful-timeout=10"]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", *options, "tests.gunicorn_app:application"], env=environment, cwd=tmp_path
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: answers(address))
-        yield address, server, database
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def answers(address):
-    try:
-        return requests.get(address, timeout=5).ok
-    except requests.ConnectionError:
-        return False
-
-
-def wait_until(condition, timeout=30):
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < timeout, "it did not happen in time"
-        time.sleep(0.1)
+    options = ["--workers=4", "--preload", "--bind=127.0.0.1:{port}", "--log-level=error", "--graceful-timeout=10"]
+    with serving(environment(database, brevo), "gunicorn", *options, "tests.gunicorn_app:application") as served:
+        yield *served, database
 
 
 def shop(address, number):
@@ -96,11 +55,6 @@ def shop(address, number):
     return told
 
 
-def statuses(database):
-    with closing(sqlite3.connect(database, timeout=20)) as connection:
-        return Counter(status for (status,) in connection.execute("SELECT status FROM brevo_events_outboxevent"))
-
-
 @pytest.mark.slow
 class GunicornTests:
     def test_each_process_has_one_thread_and_each_event_goes_out_once_at_most(self, served, brevo):
@@ -117,8 +71,10 @@ class GunicornTests:
         assert len({line.partition(":")[0] for line in told}) > 4
         # A cart is told of once every two seconds at most: the newest event goes out for the others.
         ended, sent = statuses(database), Counter(request.body for request in brevo.requests)
-        assert ended["sent"] + ended["cancelled"] == 140
-        assert len(brevo.requests) == ended["sent"] < 140
+        assert ended["sent"] + ended["cancelled"] == 160
+        assert len(brevo.requests) == ended["sent"] < 160
         assert set(sent.values()) == {1}
-        last = {body["email"]: body["eventdata"]["data"]["items"][0]["quantity"] for body in brevo.events}
+        last = {
+            body["email"]: body["eventdata"]["data"]["items"][0]["quantity"] for body in brevo.events if "event" in body
+        }
         assert last == {f"v{number}@example.com": 28 for number in range(20)}

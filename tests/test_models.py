@@ -10,11 +10,11 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from brevo_events import Event, models, track
+from brevo_events import Event, delivery, models, track
+from brevo_events.addresses import contact_hash
 from brevo_events.choices import UNFINISHED
-from brevo_events.columns import UtcNow, in_seconds
+from brevo_events.clock import UtcNow, in_seconds
 from brevo_events.delivery import deliver
-from brevo_events.events import contact_of
 from brevo_events.models import Gate, GateReason, OutboxEvent, Reason, SendAttempt, Status
 from brevo_events.testing import Reply
 
@@ -40,9 +40,19 @@ def end_cooldown():
 
 class PublicNamesTests:
     def test_are_those_of_the_design(self):
-        assert set(models.__all__) == {"Gate", "GateReason", "OutboxEvent", "Reason", "SendAttempt", "Status"}
+        outbox = {"Gate", "GateReason", "OutboxEvent", "Reason", "SendAttempt", "Status"}
+        assert set(models.__all__) == outbox | {"Heartbeat", "Interruption"}
         assert Status.values == ["pending", "sending", "sent", "failed", "cancelled"]
-        assert Reason.values == ["rejected", "gave_up", "superseded", "expired", "no_consent", "operator", "erased"]
+        assert Reason.values == [
+            "rejected",
+            "gave_up",
+            "superseded",
+            "expired",
+            "no_consent",
+            "operator",
+            "app",
+            "erased",
+        ]
 
     @pytest.mark.parametrize("choices", [Status, Reason, GateReason])
     def test_of_choices_fit_their_columns(self, choices):
@@ -58,7 +68,7 @@ class OutboxEventTests:
         assert row.pk is None
         assert row.body == event.json()
         assert (row.name, row.email, row.object_id) == ("viewed", "Ada@Example.com", "cart:1")
-        assert row.contact == contact_of("ada@example.com")
+        assert row.contact == contact_hash("ada@example.com")
         assert (row.status, row.reason, row.attempts, row.parked) == (Status.PENDING, "", 0, False)
 
     @pytest.mark.parametrize("given", [{}, {"data": {}, "properties": {}}, {"object_id": "cart:1"}])
@@ -178,9 +188,14 @@ class CloseTests:
 
         assert seconds_until(gate.closed_until) == pytest.approx(1000, abs=5)
 
-    @pytest.mark.parametrize("seconds", [0, 0.0])
-    def test_for_no_time_at_all_leaves_a_probe_due(self, seconds):
-        assert closed(seconds=seconds).is_probe_due
+    def test_for_no_time_at_all_still_leaves_a_second_which_doubles(self):
+        gate, waits = closed(seconds=0), []
+        for _ in range(4):
+            waits.append(round(seconds_until(gate.closed_until)))
+            assert gate.close(GateReason.THROTTLED, 429, 0.0)
+            gate = Gate.load()
+
+        assert waits == [1, 2, 4, 8]
 
     def test_happens_once_for_all_who_saw_it_open(self):
         first, second = Gate.load(), Gate.load()
@@ -200,12 +215,12 @@ class CloseTests:
     def test_doubles_the_cooldown_with_each_failed_probe_up_to_a_limit(self):
         gate = closed()
         waits = []
-        for _ in range(6):
+        for _ in range(7):
             assert gate.close(GateReason.OUTAGE, None) is True
             gate = Gate.load()
             waits.append(round(seconds_until(gate.closed_until), -1))
 
-        assert waits == [30, 60, 120, 240, 300, 300]
+        assert waits == [10, 20, 40, 80, 160, 300, 300]
 
     def test_again_keeps_since_when(self):
         since = closed().closed_at
@@ -305,6 +320,67 @@ class PauseTests:
 
         assert stored().paused_at == since
         assert seconds_until(since) == pytest.approx(0, abs=5)
+
+    def test_knows_by_whom_and_why_and_forgets_it_at_its_end(self):
+        Gate.load().pause(by="root", reason="deploy 4.2")
+        assert (Gate.load().paused_by, Gate.load().pause_reason, Gate.load().paused_until) == (
+            "root",
+            "deploy 4.2",
+            None,
+        )
+
+        Gate.load().resume()
+
+        assert (Gate.load().paused_by, Gate.load().pause_reason) == ("", "")
+
+    @pytest.mark.parametrize("until", [dt.timedelta(minutes=15), dt.datetime(2126, 1, 1, tzinfo=dt.UTC)])
+    def test_may_have_an_end_at_which_it_is_over_by_itself(self, until):
+        Gate.load().pause(until=until)
+        assert Gate.load().is_paused
+        assert Gate.load().seconds_until_resumed > 800
+
+        Gate.objects.update(paused_until=in_seconds(-0.01))
+
+        assert not Gate.load().is_paused
+        assert Gate.load().is_open
+        assert Gate.load().seconds_until_resumed is None
+
+    def test_that_lasts_can_be_given_another_end_and_keeps_since_when(self):
+        Gate.load().pause(by="root", until=dt.timedelta(minutes=15))
+        since = stored().paused_at
+
+        Gate.load().pause(by="ada", reason="longer")
+
+        assert (stored().paused_at, stored().paused_until, stored().paused_by) == (since, None, "ada")
+
+    def test_after_one_that_is_over_begins_anew(self):
+        Gate.load().pause(until=dt.timedelta(minutes=15))
+        Gate.objects.update(paused_at=in_seconds(-1000), paused_until=in_seconds(-100))
+
+        Gate.load().pause()
+
+        assert seconds_until(stored().paused_at) == pytest.approx(0, abs=5)
+
+    def test_is_over_for_the_claim_too_without_anybody_who_resumes(self, fake_brevo):
+        track("viewed", "ada@example.com")
+        Gate.load().pause(until=dt.timedelta(minutes=15))
+        assert deliver() == {}
+        Gate.objects.update(paused_until=in_seconds(-0.01))
+
+        assert deliver() == {Status.SENT: 1}
+
+    def test_that_begins_between_the_look_and_the_lease_holds_the_event(self, fake_brevo):
+        track("viewed", "ada@example.com")
+
+        assert delivery.claim(10, ready=lambda: Gate.load().pause(until=dt.timedelta(minutes=15))).attempts == []
+
+        Gate.objects.update(paused_until=in_seconds(-0.01))
+        assert len(delivery.claim(10).attempts) == 1
+
+    def test_keeps_long_texts_as_far_as_there_is_room(self):
+        Gate.load().pause(by="b" * 300, reason="é" * 300)
+
+        assert (len(stored().paused_by), len(stored().pause_reason)) == (150, 200)
 
     def test_is_not_ended_by_an_answer(self):
         gate = closed()

@@ -10,7 +10,7 @@ from django.db import connection, connections
 
 from brevo_events import Event, track, track_many
 from brevo_events.choices import GateReason, Reason, Status
-from brevo_events.columns import in_seconds
+from brevo_events.clock import in_seconds
 from brevo_events.delivery import deliver
 from brevo_events.models import Gate, OutboxEvent, SendAttempt
 from brevo_events.signals import gate_closed
@@ -92,7 +92,8 @@ class OutageTests:
 
         delivered = deliver()
 
-        assert (during, counted, len(closings)) == (20, 3, 1)
+        # Three at each probe: one event alone may fail whatever happens.
+        assert (during, counted, len(closings)) == (60, 3, 1)
         assert delivered == {Status.SENT: 100}
 
     def test_one_poison_event_in_a_quiet_shop_ends_as_failed_and_holds_up_nobody(self, fake_brevo, settings):
@@ -283,4 +284,4 @@ class StatusCommandTests:
         assert self.status() == 2
         Gate.load().pause()
         assert self.status() == 0
-        assert "Wrong key or URL" in capsys.readouterr().err
+        assert "Brevo does not accept the key (401)" in capsys.readouterr().err

@@ -22,17 +22,21 @@ CARRIED = (
 )
 
 
+def sources():
+    """Return the names of all files that a developer works on."""
+    if (ROOT / ".git").exists():
+        listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        shown = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+        return {name for name in filter(None, shown.split("\0")) if (ROOT / name).exists()}
+    # An unpacked sdist knows its own.
+    return set((ROOT / "django_brevo_events.egg-info" / "SOURCES.txt").read_text().split("\n")) - {""}
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The folder with the wheel and the sdist of a copy of the tree, so that the tree itself stays clean."""
     copy = tmp_path_factory.mktemp("tree") / "copy"
-    files = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    ).stdout.decode()
-    for name in filter(None, files.split("\0")):
+    for name in sources():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((ROOT / name).read_bytes())
     subprocess.run([sys.executable, "-m", "build", "--outdir", copy / "dist", copy], check=True, capture_output=True)
@@ -53,6 +57,13 @@ class BuiltPackagesTests:
 
         assert {f"brevo_events/{name}" for name in CARRIED} <= names
         assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml"} <= names
+
+    def test_the_sdist_is_all_that_a_developer_needs(self, built):
+        with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+            names = {name.partition("/")[2] for name in archive.getnames()}
+
+        assert sources() - names == set()
+        assert not [name for name in names if name.endswith((".sqlite3", ".pyc", "/.env"))]
 
     def test_a_new_project_in_an_empty_environment_captures_an_event(self, built, tmp_path):
         python = tmp_path / "env" / "bin" / "python"

@@ -16,16 +16,17 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from brevo_events import privacy, track, track_many
+from brevo_events import privacy, retention, track, track_many
 from brevo_events.choices import UNFINISHED, Reason, Status
-from brevo_events.columns import in_seconds
-from brevo_events.delivery import claim, deliver
+from brevo_events.clock import UtcNow, in_seconds
+from brevo_events.delivery import deliver
 from brevo_events.events import Event
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.querysets import SKIPPED_ERASED, OutboxEventQuerySet
 from brevo_events.testing import Reply
 from brevo_events.transports import locmem
 from brevo_events.worker import Worker
+from tests.deliveries import claim
 from tests.rows import held_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -179,14 +180,26 @@ class EraseTests:
     def test_keeps_names_codes_and_times_and_nothing_else(self):
         event = track("viewed", ADA, object_id="ada", data={"n": 1}, coalesce=True, expires=60, idempotency_key="k")
         values = {"status": Status.FAILED, "reason": Reason.REJECTED, "response_code": 400, "attempts": 3}
-        OutboxEvent.objects.update(**values, due_at=None, finished_at=NOON, source="shop.cart:1")
+        failure = {"failure": "f" * 16, "failed_at": NOON}
+        OutboxEvent.objects.update(**values, **failure, due_at=None, finished_at=NOON, source="shop.cart:1")
         attempt(event, response_code=400, error="bad_ada", answer="about ada")
         attempt(event, error="timeout", answer="no answer for ada")
         before, tried = rows()[0], list(SendAttempt.objects.order_by("pk").values())
 
         assert list(privacy.erase(ADA)) == [1]
 
-        kept = ("id", "name", "created_at", "available_at", "due_at", "expires_at", "finished_at", "parked", *values)
+        kept = (
+            "id",
+            "name",
+            "call",
+            "created_at",
+            "available_at",
+            "due_at",
+            "expires_at",
+            "finished_at",
+            "parked",
+            *values,
+        )
         after = rows()[0]
         assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
         assert {name: value for name, value in after.items() if name not in kept} == {
@@ -197,6 +210,9 @@ class EraseTests:
             "source": "",
             "coalesce_key": None,
             "idempotency_key": None,
+            "reference": None,
+            "failure": None,
+            "failed_at": None,
             "lease_token": None,
         }
         assert list(SendAttempt.objects.order_by("pk").values()) == [
@@ -261,7 +277,7 @@ class EraseTests:
         assert len(fake_brevo.requests) == 1
 
     def test_what_waits_for_its_turn_in_a_worker_does_not_go_out_late(self, fake_brevo, settings, monkeypatch):
-        monkeypatch.setattr("brevo_events.delivery.pipeline.FRESH", 0.1)
+        monkeypatch.setattr("brevo_events.delivery.pipeline.CONSENT_TTL", 0.1)
         settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONCURRENCY": 1}
         track("viewed", BOB)
         event = track("viewed", ADA)
@@ -310,6 +326,19 @@ class EraseTests:
         assert list(privacy.erase("aDA@example.COM ")) == [3]
 
         assert "ada" not in dump()
+
+    def test_erase_takes_only_those_of_the_contacts_events_that_are_named(self):
+        first, second = track("viewed", ADA), track("viewed", ADA)
+        other = track("viewed", BOB)
+
+        assert sum(privacy.erase(ADA, [first.pk, other.pk, 0])) == 1
+
+        assert [fresh(event).status for event in (first, second, other)] == [
+            Status.CANCELLED,
+            Status.PENDING,
+            Status.PENDING,
+        ]
+        assert list(privacy.erase(ADA, [])) == []
 
     def test_of_an_unknown_contact_does_nothing(self):
         track("viewed", ADA)
@@ -445,7 +474,7 @@ class PruneTests:
             (Status.SENT, "", 30),
             (Status.FAILED, Reason.REJECTED, 90),
             (Status.FAILED, Reason.GAVE_UP, 90),
-            (Status.CANCELLED, Reason.SUPERSEDED, 1),
+            (Status.CANCELLED, Reason.SUPERSEDED, 30),
             (Status.CANCELLED, Reason.EXPIRED, 30),
             (Status.CANCELLED, Reason.NO_CONSENT, 30),
             (Status.CANCELLED, Reason.OPERATOR, 30),
@@ -456,7 +485,7 @@ class PruneTests:
         ended(status=status, reason=reason, days=days + 0.01)
         young = ended(status=status, reason=reason, days=days - 0.01)
 
-        assert list(privacy.prune()) == [1]
+        assert list(retention.prune()) == [1]
 
         assert list(OutboxEvent.objects.all()) == [young]
 
@@ -466,7 +495,7 @@ class PruneTests:
         ended(status=Status.FAILED, days=4.1)
         kept = [ended(days=1.9), ended(status=Status.FAILED, days=3.9)]
 
-        assert sum(privacy.prune()) == 2
+        assert sum(retention.prune()) == 2
 
         assert list(OutboxEvent.objects.order_by("pk")) == kept
 
@@ -480,14 +509,9 @@ class PruneTests:
             ended(status=Status.CANCELLED, reason=Reason.SUPERSEDED, days=0.4),
         ]
 
-        assert sum(privacy.prune(days=0.5, failed_days=1.5)) == 3
+        assert sum(retention.prune(days=0.5, failed_days=1.5)) == 3
 
         assert list(OutboxEvent.objects.order_by("pk")) == kept
-
-    def test_keeps_superseded_events_for_a_day_at_most(self):
-        ended(status=Status.CANCELLED, reason=Reason.SUPERSEDED, days=1.1)
-
-        assert sum(privacy.prune(days=300)) == 1
 
     def test_keeps_what_has_still_to_go_out(self):
         for email in (ADA, BOB):
@@ -497,7 +521,7 @@ class PruneTests:
         OutboxEvent.objects.update(created_at=in_seconds(-400 * DAY), finished_at=in_seconds(-400 * DAY))
         assert set(OutboxEvent.objects.values_list("status", flat=True)) == set(UNFINISHED)
 
-        assert list(privacy.prune(days=0, failed_days=0)) == []
+        assert list(retention.prune(days=0, failed_days=0)) == []
 
         assert OutboxEvent.objects.count() == 2
 
@@ -511,11 +535,11 @@ class PruneTests:
         OutboxEvent.objects.filter(pk=first.pk).cancel()
         OutboxEvent.objects.filter(pk=first.pk).update(finished_at=in_seconds(-400 * DAY))
 
-        assert list(privacy.prune(days=0, failed_days=0)) == []
+        assert list(retention.prune(days=0, failed_days=0)) == []
         assert deliver() == {Status.SENT: 1}  # the one behind was freed
 
         OutboxEvent.objects.update(finished_at=in_seconds(-400 * DAY))
-        assert sum(privacy.prune()) == 2
+        assert sum(retention.prune()) == 2
 
     @pytest.mark.parametrize("status", [Status.SENT, Status.CANCELLED])
     @pytest.mark.parametrize("alike", [{"object_id": "cart:1"}, {"coalesce_key": "k"}], ids=lambda alike: min(alike))
@@ -524,26 +548,26 @@ class PruneTests:
         old = ended(status=stale, reason=Reason.OPERATOR, days=29, **alike)
         newer = ended(status=status, reason=Reason.OPERATOR, days=40, **alike)
 
-        assert sum(privacy.prune()) == 0
+        assert sum(retention.prune()) == 0
         assert OutboxEvent.objects.filter(pk=old.pk).resend().pks == []
 
         OutboxEvent.objects.filter(pk=old.pk).update(finished_at=in_seconds(-91 * DAY))
-        assert sum(privacy.prune()) == 2
+        assert sum(retention.prune()) == 2
         assert not OutboxEvent.objects.filter(pk=newer.pk).exists()
 
     def test_keeps_a_failed_event_too_that_an_older_one_is_outdated_by(self):
         ended(status=Status.CANCELLED, reason=Reason.OPERATOR, days=20, object_id="cart:1")
         ended(status=Status.FAILED, days=20, object_id="cart:1")
 
-        assert sum(privacy.prune(failed_days=7)) == 0
-        assert sum(privacy.prune(days=7, failed_days=7)) == 2
+        assert sum(retention.prune(failed_days=7)) == 0
+        assert sum(retention.prune(days=7, failed_days=7)) == 2
 
     def test_counts_beforehand_what_goes_with_its_older_ones(self):
         ended(status=Status.CANCELLED, reason=Reason.SUPERSEDED, days=45, object_id="cart:1")
         ended(status=Status.SENT, days=45, object_id="cart:1")
 
-        assert sum(events.count() for events in privacy.prunable()) == 2
-        assert sum(privacy.prune()) == 2
+        assert sum(events.count() for events in retention.prunable()) == 2
+        assert sum(retention.prune()) == 2
 
     def test_keeps_nothing_for_a_stale_event_of_something_else(self):
         ended(status=Status.FAILED, days=29, object_id="cart:1")
@@ -551,7 +575,7 @@ class PruneTests:
         ended(BOB, days=40, object_id="cart:1")
         ended(days=40)
 
-        assert sum(privacy.prune()) == 3
+        assert sum(retention.prune()) == 3
 
     def test_deletes_the_attempts_too_and_no_others(self):
         old, young = ended(days=31), ended(days=29)
@@ -559,7 +583,7 @@ class PruneTests:
         attempt(old, response_code=204)
         kept = attempt(young, response_code=204)
 
-        assert sum(privacy.prune()) == 1
+        assert sum(retention.prune()) == 1
 
         assert list(SendAttempt.objects.all()) == [kept]
 
@@ -573,18 +597,18 @@ class PruneTests:
 
         monkeypatch.setattr(OutboxEventQuerySet, "begin_writing", resend_first)
 
-        assert list(privacy.prune()) == [1]
+        assert list(retention.prune()) == [1]
 
         monkeypatch.undo()
         assert list(OutboxEvent.objects.values_list("pk", "status")) == [(events[0].pk, Status.PENDING)]
 
     def test_takes_steps_of_a_transaction_each(self, monkeypatch):
-        monkeypatch.setattr(privacy, "BATCH", 3)
+        monkeypatch.setattr(retention, "BATCH", 3)
         for days in (31, 32, 33, 34, 35, 36, 37):
             attempt(ended(days=days))
 
         with CaptureQueriesContext(connection) as queries:
-            steps = privacy.prune()
+            steps = retention.prune()
             assert next(steps) == 3
             assert not connection.in_atomic_block
             assert list(steps) == [3, 1]
@@ -596,54 +620,62 @@ class PruneTests:
         track_many(Event("viewed", ADA) for _ in range(501))
         OutboxEvent.objects.update(status=Status.SENT, due_at=None, finished_at=NOON)
 
-        steps = list(privacy.prune(days=1))
+        steps = list(retention.prune(days=1))
 
         assert steps == ([500, 1] if connection.features.has_select_for_update else [100] * 5 + [1])
 
     def test_takes_the_oldest_first(self, monkeypatch):
-        monkeypatch.setattr(privacy, "BATCH", 2)
+        monkeypatch.setattr(retention, "BATCH", 2)
         young, *_older = (ended(days=days) for days in (31, 33, 32))
 
-        next(privacy.prune())
+        next(retention.prune())
 
         assert list(OutboxEvent.objects.all()) == [young]
 
     def test_gets_through_many_that_ended_at_the_same_moment(self, monkeypatch):
-        monkeypatch.setattr(privacy, "BATCH", 3)
+        monkeypatch.setattr(retention, "BATCH", 3)
         for _ in range(8):
             ended()
         OutboxEvent.objects.update(finished_at=NOON)
 
-        assert list(privacy.prune(days=0)) == [3, 3, 2]
+        assert list(retention.prune(days=0)) == [3, 3, 2]
+
+    def test_gets_through_many_that_ended_at_once_by_the_clock_of_the_database(self, monkeypatch):
+        monkeypatch.setattr(retention, "BATCH", 2)
+        for _ in range(6):
+            ended()
+        OutboxEvent.objects.update(finished_at=UtcNow())
+
+        assert list(retention.prune(days=0)) == [2, 2, 2]
 
     @pytest.mark.parametrize("held", [slice(0, 1), slice(0, 3), slice(2, 5), slice(0, 7)], ids=str)
     @pytest.mark.parametrize("moments", ["one", "several"])
     def test_skips_what_is_locked_elsewhere_without_waiting(self, monkeypatch, held, moments):
-        monkeypatch.setattr(privacy, "BATCH", 2)
+        monkeypatch.setattr(retention, "BATCH", 2)
         events = [ended(days=40 - number) for number in range(7)]
         if moments == "one":
             OutboxEvent.objects.update(finished_at=NOON)
 
         with held_elsewhere(*events[held]):
             began = time.monotonic()
-            deleted = sum(privacy.prune(days=1))
+            deleted = sum(retention.prune(days=1))
             took = time.monotonic() - began
             assert set(OutboxEvent.objects.all()) == set(events[held])
 
         assert deleted == 7 - len(events[held])
         assert took < 2
-        assert sum(privacy.prune(days=1)) == len(events[held])
+        assert sum(retention.prune(days=1)) == len(events[held])
 
     def test_rests_between_two_transactions_for_as_long_as_the_last_took(self, monkeypatch):
-        monkeypatch.setattr(privacy, "BATCH", 1)
+        monkeypatch.setattr(retention, "BATCH", 1)
         rests = []
-        monkeypatch.setattr(privacy, "time", SimpleNamespace(sleep=rests.append, monotonic=time.monotonic))
-        delete = privacy._delete
-        monkeypatch.setattr(privacy, "_delete", lambda events: time.sleep(0.05) or delete(events))
+        monkeypatch.setattr(retention, "time", SimpleNamespace(sleep=rests.append, monotonic=time.monotonic))
+        delete = retention._delete
+        monkeypatch.setattr(retention, "_delete", lambda events: time.sleep(0.05) or delete(events))
         for days in (31, 32):
             ended(days=days)
 
-        assert list(privacy.prune()) == [1, 1]
+        assert list(retention.prune()) == [1, 1]
 
         assert len(rests) == 2
         assert all(0.05 <= rest <= 1 for rest in rests)
@@ -652,24 +684,25 @@ class PruneTests:
         ended(days=3)
 
         with CaptureQueriesContext(connection) as queries:
-            assert list(privacy.prune()) == []
+            assert list(retention.prune()) == []
 
-        assert len(queries) == 4
+        assert len(queries) == 5  # two of them for interruptions
+        assert not [query["sql"] for query in queries if query["sql"].startswith("BEGIN")]
         assert all(query["sql"].startswith("SELECT") for query in queries)
 
     def test_says_beforehand_what_it_would_delete(self):
         ended(days=31)
         ended(days=29)
         ended(status=Status.FAILED, days=91)
-        ended(status=Status.CANCELLED, reason=Reason.SUPERSEDED, days=2)
+        ended(status=Status.CANCELLED, reason=Reason.SUPERSEDED, days=31)
         ended(status=Status.CANCELLED, reason=Reason.ERASED, days=31)
 
-        assert [events.count() for events in privacy.prunable()] == [1, 1, 1, 1]
+        assert [events.count() for events in retention.prunable()] == [1, 2, 1]
         assert OutboxEvent.objects.count() == 5
-        assert sum(privacy.prune()) == 4
+        assert sum(retention.prune()) == 4
 
     def test_goes_well_with_workers_at_work(self, caplog, monkeypatch):
-        monkeypatch.setattr(privacy, "BATCH", 20)
+        monkeypatch.setattr(retention, "BATCH", 20)
         caplog.set_level(logging.WARNING)
         people = [f"person-{number}@example.com" for number in range(8)]
         track_many(Event("viewed", email) for _ in range(40) for email in people)
@@ -680,7 +713,7 @@ class PruneTests:
         workers = [Worker(concurrency=4) for _ in range(2)]
 
         with in_thread(workers[0].run), in_thread(workers[1].run):
-            deleted = sum(privacy.prune())
+            deleted = sum(retention.prune())
             for worker in workers:
                 worker.stop()
         drain()
@@ -691,7 +724,7 @@ class PruneTests:
         assert SendAttempt.objects.count() == 320
 
     def test_goes_well_twice_at_a_time(self, monkeypatch):
-        monkeypatch.setattr(privacy, "BATCH", 10)
+        monkeypatch.setattr(retention, "BATCH", 10)
         people = [f"person-{number}@example.com" for number in range(8)]
         old = track_many(Event("viewed", email) for _ in range(100) for email in people)
         OutboxEvent.objects.update(status=Status.SENT, due_at=None, finished_at=in_seconds(-40 * DAY))
@@ -699,7 +732,7 @@ class PruneTests:
         deleted = []
 
         def prune():
-            deleted.append(sum(privacy.prune()))
+            deleted.append(sum(retention.prune()))
 
         with in_thread(prune), in_thread(prune):
             prune()
@@ -708,11 +741,13 @@ class PruneTests:
         assert not OutboxEvent.objects.exists()
         assert not SendAttempt.objects.exists()
 
-    def test_counts_as_superseded_what_a_newer_event_stood_in_for(self):
-        _older, newest = (track("viewed", ADA, coalesce=True) for _ in range(2))
+    def test_keeps_what_a_newer_event_stood_in_for_as_long_as_that_one(self):
+        for _ in range(2):
+            track("viewed", ADA, coalesce=True)
         deliver()
-        OutboxEvent.objects.update(finished_at=in_seconds(-2 * DAY))
+        assert set(OutboxEvent.objects.values_list("reason", flat=True)) == {"", Reason.SUPERSEDED}
 
-        assert list(privacy.prune()) == [1]
-
-        assert list(OutboxEvent.objects.all()) == [newest]
+        OutboxEvent.objects.update(finished_at=in_seconds(-29 * DAY))
+        assert list(retention.prune()) == []
+        OutboxEvent.objects.update(finished_at=in_seconds(-31 * DAY))
+        assert sum(retention.prune()) == 2

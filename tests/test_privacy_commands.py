@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import stat
 import sys
+from contextlib import suppress
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from brevo_events import privacy, querysets, track, track_many
+from brevo_events import privacy, querysets, retention, track, track_many
 from brevo_events.choices import Reason
-from brevo_events.columns import in_seconds
+from brevo_events.clock import in_seconds
 from brevo_events.delivery import deliver
 from brevo_events.events import Event
 from brevo_events.models import OutboxEvent, SendAttempt, Status
@@ -53,7 +55,7 @@ class PruneTests:
     def test_deletes_what_is_old_and_counts_it(self):
         ended(days=31)
         ended(Status.FAILED, days=91)
-        ended(Status.CANCELLED, reason=Reason.SUPERSEDED, days=2)
+        ended(Status.CANCELLED, reason=Reason.SUPERSEDED, days=31)
         young = [ended(days=29), ended(Status.FAILED, days=89), track("viewed", BOB)]
 
         assert run("prune_brevo_events") == "Deleted: 3.\n"
@@ -146,7 +148,7 @@ class EraseTests:
         track("viewed", ADA)
 
         assert run("erase_brevo_contact", ADA) == "Erased: 1.\n"
-        assert asked == ["Erase 1 events for good? [y/N] "]
+        assert asked == ["Erase 1 event for good? [y/N] "]
 
     @pytest.mark.parametrize("answer", ["", "n", "yep", EOFError])
     def test_erases_nothing_without_a_yes(self, asked, monkeypatch, tmp_path, answer):
@@ -180,7 +182,7 @@ class EraseTests:
         monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
         event = track("viewed", ADA)
 
-        with pytest.raises(CommandError, match="say --no-input to erase all the same"):
+        with pytest.raises(CommandError, match=r"No terminal to confirm on\. Use --no-input"):
             run("erase_brevo_contact", ADA)
 
         assert remaining() == [event]
@@ -203,6 +205,10 @@ class EraseTests:
             (["a\0@example.com"], "is not an e-mail address"),
             ([ADA, "--keep"], "--keep is for --export FILE"),
             ([ADA, "--export"], "--export: expected one argument"),
+            ([ADA, "--export", ""], "--export: '' is empty"),
+            ([ADA, "--export", " "], "--export: ' ' is empty"),
+            ([ADA, "--export", "", "--keep"], "--export: '' is empty"),
+            ([ADA, "--export", "a\0b"], "has a character that no event can have"),
             ([ADA, "--keep", "--dry-run"], "--keep is for --export FILE"),
         ],
         ids=repr,
@@ -287,6 +293,114 @@ class ExportTests:
 
         assert len(remaining()) == 3
 
+    def test_nothing_is_erased_if_the_output_is_a_full_disk(self):
+        self.assert_refuses_to_erase(open("/dev/full", "w"), "No space left on device")  # noqa: SIM115
+
+    def test_nothing_is_erased_if_nobody_reads_the_pipe_any_more(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+
+        self.assert_refuses_to_erase(open(writer, "w"), "Broken pipe")  # noqa: SIM115
+
+    def assert_refuses_to_erase(self, out, why):
+        with pytest.raises(CommandError) as raised:
+            call_command("erase_brevo_contact", ADA, "--no-input", "--export", "-", stdout=out)
+
+        assert str(raised.value) == f"Nothing was erased: the output could not be written ({why})."
+        assert len(remaining()) == 3
+        with suppress(OSError):
+            out.close()
+
+    def test_nothing_is_erased_if_an_unbuffered_output_takes_only_a_part(self, in_thread):
+        # As PYTHONUNBUFFERED makes it: such a stream does not say how much of a text it has written.
+        track_many([Event("viewed", ADA, data={"text": "x" * 40_000})] * 40)
+        reader, writer = os.pipe()
+
+        def read_a_little():
+            os.read(reader, 100)
+            os.close(reader)
+
+        in_thread(read_a_little)
+        out = io.TextIOWrapper(open(writer, "wb", buffering=0), write_through=True)  # noqa: SIM115
+        with pytest.raises(CommandError, match="Broken pipe"):
+            call_command("erase_brevo_contact", ADA, "--no-input", "--export", "-", stdout=out, stderr=io.StringIO())
+
+        assert len(remaining()) == 3 + 40
+        out.close()
+
+    @pytest.mark.parametrize("export", ["", " "])
+    def test_nothing_is_erased_if_a_program_names_no_file(self, export):
+        for keep in (False, True):
+            with pytest.raises(CommandError, match="--export names no file"):
+                call_command("erase_brevo_contact", ADA, export=export, keep=keep, interactive=False)
+
+        assert len(remaining()) == 3
+
+    def test_a_pipe_that_is_read_takes_the_export(self):
+        reader, writer = os.pipe()
+        with open(writer, "w") as out:
+            call_command("erase_brevo_contact", ADA, "--no-input", "--export", "-", stdout=out, stderr=io.StringIO())
+
+        with open(reader) as written:
+            assert len(json.load(written)) == 2
+        assert len(remaining()) == 1
+
+    @pytest.mark.parametrize("destination", ["file", "output"])
+    def test_nothing_is_erased_if_the_disk_is_full_only_when_it_is_written(self, tmp_path, monkeypatch, destination):
+        def fail(descriptor):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", fail)
+        path = tmp_path / "ada.json"
+
+        with pytest.raises(CommandError, match="No space left on device"), open(tmp_path / "out", "w") as out:
+            export = str(path) if destination == "file" else "-"
+            call_command("erase_brevo_contact", ADA, "--no-input", "--export", export, stdout=out)
+
+        assert len(remaining()) == 3
+        assert not path.exists()
+
+    @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()], ids=repr)
+    def test_half_a_file_is_removed_and_nothing_is_erased(self, tmp_path, monkeypatch, error):
+        def fail(descriptor):
+            raise error
+
+        monkeypatch.setattr(os, "fsync", fail)
+        path = tmp_path / "ada.json"
+
+        with pytest.raises((CommandError, KeyboardInterrupt)):
+            run("erase_brevo_contact", ADA, "--no-input", "--export", str(path))
+
+        assert not path.exists()
+        assert len(remaining()) == 3
+        monkeypatch.undo()
+        assert run("erase_brevo_contact", ADA, "--no-input", "--export", str(path)).endswith("Erased: 2.\n")
+
+    def test_an_event_that_is_captured_after_the_export_is_kept_and_reported(self, tmp_path, monkeypatch):
+        export, late = privacy.export, []
+
+        def capture_afterwards(email):
+            yield from export(email)
+            late.append(track("late", ADA))
+
+        monkeypatch.setattr(privacy, "export", capture_afterwards)
+        path = tmp_path / "ada.json"
+
+        with pytest.raises(CommandError, match=r"1 event was captured after the export, and is kept\."):
+            run("erase_brevo_contact", ADA, "--no-input", "--export", str(path))
+
+        assert [event["name"] for event in json.loads(path.read_text())] == ["viewed", "bought"]
+        assert [event.pk for event in remaining() if event.email == ADA] == [late[0].pk]
+
+    def test_export_to_a_terminal_has_no_character_that_steers_it(self):
+        track("viewed", ADA, data={"name": "\x9b31mred"})
+        out = Terminal()
+
+        call_command("erase_brevo_contact", ADA, "--export", "-", "--keep", stdout=out, no_color=True)
+
+        assert out.getvalue().isascii()
+        assert json.loads(out.getvalue())[-1]["body"]["eventdata"]["data"] == {"name": "\x9b31mred"}
+
     def test_writes_of_an_unknown_contact_that_nothing_is_kept(self, tmp_path):
         path = tmp_path / "eve.json"
 
@@ -334,7 +448,7 @@ class ExportTests:
 class ProgressTests:
     @pytest.fixture(autouse=True)
     def _small_steps(self, monkeypatch):
-        for module in (privacy, querysets):
+        for module in (privacy, querysets, retention):
             monkeypatch.setattr(module, "BATCH", 2)
 
     @pytest.fixture

@@ -7,11 +7,12 @@ from django.utils import translation
 
 from brevo_events import Event, querysets, track
 from brevo_events.choices import Reason, Status
-from brevo_events.columns import UtcNow, in_seconds
-from brevo_events.delivery import claim, deliver
-from brevo_events.models import OutboxEvent, SendAttempt
+from brevo_events.clock import UtcNow, in_seconds
+from brevo_events.delivery import deliver
+from brevo_events.models import HourlyCount, OutboxEvent, SendAttempt
 from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.transports import locmem
+from tests.deliveries import claim
 
 pytestmark = pytest.mark.django_db
 
@@ -473,15 +474,15 @@ class FiltersTests:
 
         assert OutboxEvent.objects.of_contact(" ADA@example.COM ").count() == 2
 
-    def test_on_primary_asks_the_database_that_is_written_to(self, settings):
+    @pytest.mark.parametrize("model", [OutboxEvent, SendAttempt, HourlyCount])
+    def test_managers_read_from_the_database_that_is_written_to(self, settings, model):
         settings.DATABASE_ROUTERS = [ElsewhereRouter()]
 
-        assert OutboxEvent.objects.all().db == "other"
-        assert OutboxEvent.objects.on_primary().db == "default"
-        assert OutboxEvent.objects.filter(name="a").on_primary().db == "default"
+        assert model.objects.db == model.objects.all().db == model.objects.exclude(pk=None).db == "default"
+        assert model.objects.using("other").db == model.objects.db_manager("other").all().db == "other"
 
-    def test_on_primary_keeps_the_filter(self):
-        one = kept(name="one")
-        kept(name="other")
+    def test_attempts_of_an_event_are_read_from_there_too(self, settings):
+        event = kept()
+        settings.DATABASE_ROUTERS = [ElsewhereRouter()]
 
-        assert list(OutboxEvent.objects.filter(name="one").on_primary()) == [one]
+        assert event.send_attempts.all().db == "default"

@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.dispatch import Signal
+from django.test.utils import isolate_apps
 
 from brevo_events import Event, registration, track_on
 from brevo_events.exceptions import InvalidEvent
@@ -177,6 +178,20 @@ class SignalsTests:
         Tag.objects.create()
 
         assert names() == ["Cart"]
+
+    @isolate_apps("tests.shop")
+    def test_a_model_hears_nothing_of_its_proxies_which_are_named_by_themselves(self):
+        class Proxy(Cart):
+            class Meta:
+                proxy = True
+                app_label = "shop"
+
+        listen(post_save, Event("cart", ADA), sender=Cart)
+        listen(post_save, Event("either", ADA), sender=[Cart, Proxy])
+
+        Proxy.objects.create()
+
+        assert names() == ["either"]
 
     def test_a_dispatch_uid_keeps_the_second_one_away(self):
         for _ in range(2):
@@ -527,3 +542,38 @@ def test_an_event_of_a_signal_ends_as_sent():
     Cart.objects.create(email=ADA)
 
     assert OutboxEvent.objects.get().status == Status.SENT
+
+
+@pytest.mark.django_db
+class SourceTests:
+    """Which row an event is told to come from."""
+
+    def sources(self):
+        return list(OutboxEvent.objects.order_by("pk").values_list("source", flat=True))
+
+    def test_is_the_instance_of_djangos_signals(self):
+        listen(post_save, Event("changed", ADA), sender=Cart)
+        cart = Cart.objects.create()
+
+        assert self.sources() == [f"shop.cart:{cart.pk}"]
+
+    def test_is_the_only_row_that_another_signal_brings(self):
+        placed = Signal()
+        listen(placed, Event("bought", ADA))
+        cart, product = Cart.objects.create(), Product.objects.create(name="Mug", price=1)
+
+        placed.send("shop", order=cart, number=7)
+        placed.send("shop", order=cart, product=product)
+        placed.send("shop", order=Cart())
+        placed.send("shop", number=7)
+
+        assert self.sources() == [f"shop.cart:{cart.pk}", "", "", ""]
+
+    def test_is_the_instance_if_there_are_other_rows(self):
+        changed = Signal()
+        listen(changed, Event("changed", ADA))
+        cart, product = Cart.objects.create(), Product.objects.create(name="Mug", price=1)
+
+        changed.send("shop", product=product, instance=cart)
+
+        assert self.sources() == [f"shop.cart:{cart.pk}"]

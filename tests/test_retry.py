@@ -6,18 +6,16 @@ from email.utils import format_datetime
 
 import pytest
 
-from brevo_events.choices import GateReason
+from brevo_events.answers import Answer, brevo_error, meaning
+from brevo_events.choices import GateReason, Reason, Status
 from brevo_events.retry import (
     MAX_BACKOFF,
     MAX_WISH,
     THROTTLE,
-    Answer,
-    Decision,
-    Outcome,
+    Verdict,
     backoff,
-    brevo_error,
     decide,
-    meaning,
+    is_failure,
     retry_after,
     throttle,
 )
@@ -48,9 +46,27 @@ GARBAGE = [
 ]
 
 
-def decision(status, *, attempts=0, max_attempts=12, **headers):
+def verdict(status, *, attempts=0, max_attempts=12, last_code=None, is_probe=False, is_counting=True, **headers):
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    return decide(Answer(status, headers=headers), attempts=attempts, max_attempts=max_attempts)
+    return decide(
+        Answer(status, headers=headers),
+        attempts=attempts,
+        max_attempts=max_attempts,
+        first_backoff=0,
+        last_code=last_code,
+        is_probe=is_probe,
+        is_counting=is_counting,
+    )
+
+
+SENT = Verdict(Status.SENT, is_counted=True)
+REJECTED = Verdict(Status.FAILED, Reason.REJECTED, is_counted=True)
+GAVE_UP = Verdict(Status.FAILED, Reason.GAVE_UP, is_counted=True)
+TRIED_AGAIN = Verdict(Status.PENDING, is_counted=True, delay=0)
+KEEPS_ITS_PLACE = Verdict(Status.PENDING)
+ACCOUNT = Verdict(Status.PENDING, closes=GateReason.ACCOUNT)
+ACCOUNT_FAULTS = [401, 402, 403, 404, 405, 300, 301, 302, 303, 304, 307, 308, 399]
+TRANSIENT_FAULTS = [408, 425, 500, 501, 502, 503, 504, 507, 520, 529, 599, None]
 
 
 def http_date(**ahead):
@@ -60,76 +76,89 @@ def http_date(**ahead):
 class DecideTests:
     @pytest.mark.parametrize("status", [200, 201, 202, 204, 226, 299])
     def test_2xx_is_sent(self, status):
-        assert decision(status) == Decision(Outcome.SENT)
+        assert verdict(status) == verdict(status, is_probe=True) == verdict(status, is_counting=False) == SENT
 
-    @pytest.mark.parametrize("status", [401, 403, 404, 405, 300, 301, 302, 303, 304, 307, 308, 399])
-    def test_a_wrong_account_or_url_holds_everything(self, status):
-        assert decision(status) == Decision(Outcome.HELD, None, GateReason.ACCOUNT)
+    @pytest.mark.parametrize("status", ACCOUNT_FAULTS)
+    def test_a_fault_of_the_account_closes_the_gate_and_is_not_counted(self, status):
+        assert verdict(status) == verdict(status, attempts=11) == verdict(status, last_code=500) == ACCOUNT
 
-    @pytest.mark.parametrize("status", [400, 402, 406, 409, 410, 411, 413, 415, 418, 422, 428, 431, 451, 499])
+    @pytest.mark.parametrize("status", ACCOUNT_FAULTS)
+    @pytest.mark.parametrize("last_code", [401, 403, 302])
+    def test_an_event_that_meets_an_account_fault_again_on_an_open_gate_is_itself_refused(self, status, last_code):
+        assert verdict(status, last_code=last_code) == TRIED_AGAIN
+        assert verdict(status, last_code=last_code, attempts=11) == GAVE_UP
+
+    @pytest.mark.parametrize("status", ACCOUNT_FAULTS)
+    def test_a_probe_that_meets_one_again_keeps_the_gate_closed(self, status):
+        assert verdict(status, last_code=401, is_probe=True) == ACCOUNT._replace(delay=0)
+
+    @pytest.mark.parametrize("status", [400, 406, 409, 410, 411, 413, 415, 418, 422, 428, 431, 451, 499])
     def test_any_other_4xx_is_rejected(self, status):
-        assert decision(status) == Decision(Outcome.REJECTED)
+        assert verdict(status) == verdict(status, is_probe=True) == verdict(status, last_code=401) == REJECTED
 
-    @pytest.mark.parametrize("status", [408, 425, 500, 501, 502, 503, 504, 507, 520, 529, 599, None])
-    def test_a_passing_fault_is_tried_again(self, status):
-        assert decision(status) == Decision(Outcome.RETRY)
-        assert decision(status, retry_after="7") == Decision(Outcome.RETRY, 7)
+    @pytest.mark.parametrize("status", TRANSIENT_FAULTS)
+    def test_a_transient_fault_is_tried_again(self, status):
+        assert verdict(status) == TRIED_AGAIN
+        assert verdict(status, retry_after="7") == TRIED_AGAIN._replace(delay=7)
 
-    @pytest.mark.parametrize("status", [-1, 0, 1, 100, 101, 199, 600, 999, 10**9])
-    def test_a_status_that_http_does_not_know_is_tried_again(self, status):
-        assert decision(status).outcome == Outcome.RETRY
-
-    @pytest.mark.parametrize("status", [408, 425, 500, 503, None, 600])
+    @pytest.mark.parametrize("status", [408, 425, 500, 503, None, 599])
     def test_the_last_attempt_gives_up(self, status):
-        assert decision(status, attempts=10).outcome == Outcome.RETRY
-        assert decision(status, attempts=11, retry_after="7") == Decision(Outcome.GAVE_UP)
-        assert decision(status, attempts=12).outcome == Outcome.GAVE_UP
-        assert decision(status, max_attempts=1).outcome == Outcome.GAVE_UP
+        assert verdict(status, attempts=10) == TRIED_AGAIN
+        assert verdict(status, attempts=11, retry_after="7") == GAVE_UP
+        assert verdict(status, attempts=12) == verdict(status, max_attempts=1) == GAVE_UP
+
+    @pytest.mark.parametrize("status", TRANSIENT_FAULTS)
+    def test_during_an_outage_nothing_is_counted_and_a_failed_probe_lets_others_try_first(self, status):
+        assert verdict(status, is_counting=False, attempts=11) == KEEPS_ITS_PLACE
+        assert verdict(status, is_counting=False, is_probe=True) == KEEPS_ITS_PLACE._replace(delay=0)
 
     @pytest.mark.parametrize("status", [204, 400, 401, 302, 429])
     def test_no_other_answer_gives_up(self, status):
-        assert decision(status, attempts=10**6) == decision(status)
-        assert decision(status).outcome != Outcome.GAVE_UP
+        assert verdict(status, attempts=10**6) == verdict(status) != GAVE_UP
 
     @pytest.mark.parametrize(
         ("headers", "seconds"),
         [
             ({"retry_after": "17"}, 17),
-            ({"retry_after": "0"}, 0),
+            ({"retry_after": "0"}, 1),
+            ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 1),
             ({"x_sib_ratelimit_reset": "23"}, 23),
-            ({"x_sib_ratelimit_reset": "0"}, 0),
+            ({"x_sib_ratelimit_reset": "0"}, 1),
             ({"retry_after": "17", "x_sib_ratelimit_reset": "23"}, 17),
             ({"retry_after": "soon", "x_sib_ratelimit_reset": "23"}, 23),
             ({"retry_after": "soon", "x_sib_ratelimit_reset": "later"}, THROTTLE),
             ({}, THROTTLE),
-            ({"retry_after": str(10**9)}, MAX_WISH),
+            ({"retry_after": "7200"}, MAX_WISH),
+            ({"x_sib_ratelimit_reset": "86400"}, MAX_WISH),
+            ({"retry_after": "1764000000"}, THROTTLE),
+            ({"retry_after": "1764000000000"}, THROTTLE),
+            ({"x_sib_ratelimit_reset": "1764000000"}, THROTTLE),
+            ({"retry_after": "1764000000", "x_sib_ratelimit_reset": "23"}, 23),
         ],
     )
     def test_429_holds_everything_for_as_long_as_it_says(self, headers, seconds):
-        assert decision(429, **headers) == Decision(Outcome.HELD, seconds, GateReason.THROTTLED)
+        assert verdict(429, **headers) == Verdict(Status.PENDING, closes=GateReason.THROTTLED, hold=seconds)
 
     def test_429_takes_a_date_too(self):
-        held = decision(429, retry_after=http_date(minutes=10), x_sib_ratelimit_reset="23")
+        held = verdict(429, retry_after=http_date(minutes=10), x_sib_ratelimit_reset="23")
 
-        assert held.delay == pytest.approx(600, abs=5)
+        assert held.hold == pytest.approx(600, abs=5)
 
     def test_a_header_of_another_answer_is_not_obeyed(self):
-        assert decision(204, retry_after="7").delay is None
-        assert decision(401, retry_after="7").delay is None
-        assert decision(503, x_sib_ratelimit_reset="7").delay is None
+        assert verdict(204, retry_after="7").delay is None
+        assert verdict(401, retry_after="7").delay is None
+        assert verdict(503, x_sib_ratelimit_reset="7").delay == 0
 
-    @pytest.mark.parametrize(
-        ("outcome", "is_about_event"),
-        [
-            (Outcome.SENT, True),
-            (Outcome.REJECTED, True),
-            (Outcome.RETRY, False),
-            (Outcome.GAVE_UP, False),
-            (Outcome.HELD, False),
-        ],
-    )
-    def test_only_a_judgement_shows_that_brevo_is_well(self, outcome, is_about_event):
-        assert Decision(outcome).is_about_event is is_about_event
+    def test_only_a_judgement_shows_that_brevo_is_well(self):
+        assert [each.is_about_event for each in (SENT, REJECTED)] == [True, True]
+        assert not any(each.is_about_event for each in (GAVE_UP, TRIED_AGAIN, KEEPS_ITS_PLACE, ACCOUNT))
+
+    @pytest.mark.parametrize("status", [None, *range(100, 600)])
+    def test_what_a_recorded_status_says_of_brevo_is_what_was_decided(self, status):
+        decided = verdict(status)
+
+        expected = False if decided.is_about_event else True if decided.is_counted else None
+        assert is_failure(status) is expected
 
 
 class RetryAfterTests:
@@ -140,21 +169,28 @@ class RetryAfterTests:
             ("120", 120),
             (" 30 ", 30),
             ("007", 7),
-            ("86400", 86400),
-            ("86401", MAX_WISH),
-            ("9" * 5000, MAX_WISH),
+            ("3599", 3599),
+            ("3600", 3600),
+            ("3601", MAX_WISH),
+            ("86400", MAX_WISH),
+            ("999999999", MAX_WISH),
         ],
-        ids=lambda value: str(value)[:10],
     )
-    def test_takes_seconds_up_to_a_day(self, value, seconds):
-        assert retry_after({"retry-after": value}) == seconds
+    def test_takes_seconds_up_to_an_hour(self, value, seconds):
+        assert retry_after({"retry-after": value}) == seconds == min(seconds, 3600)
+
+    @pytest.mark.parametrize(
+        "value", ["1000000000", "1764000000", "1764000000000", "9" * 5000], ids=lambda value: value[:10]
+    )
+    def test_a_moment_is_not_taken_for_a_span(self, value):
+        assert retry_after({"retry-after": value}) is None
 
     @pytest.mark.parametrize(
         ("value", "seconds"),
         [
             (lambda: http_date(seconds=90), 90),
-            (lambda: http_date(hours=1).replace("GMT", "-0000"), 3600),
-            (lambda: http_date(hours=3).replace("GMT", "+0200"), 3600),
+            (lambda: http_date(minutes=10).replace("GMT", "-0000"), 600),
+            (lambda: http_date(hours=2, minutes=10).replace("GMT", "+0200"), 600),
             (lambda: http_date(hours=-1), 0),
             (lambda: http_date(days=30), MAX_WISH),
             (lambda: "Wed, 21 Oct 2015 07:28:00 GMT", 0),
@@ -163,6 +199,25 @@ class RetryAfterTests:
     )
     def test_takes_a_date(self, value, seconds):
         assert retry_after({"retry-after": value()}) == pytest.approx(seconds, abs=60)
+
+    @pytest.mark.parametrize(
+        ("date", "seconds"),
+        [
+            ("Wed, 21 Oct 2015 07:28:00 GMT", 90),
+            ("Wed, 21 Oct 2015 09:28:00 +0200", 90),
+            ("Wed, 21 Oct 2015 07:29:29 GMT", 1),
+            ("Wed, 21 Oct 2015 07:29:31 GMT", 0),
+            ("Wed, 21 Oct 2015 01:00:00 GMT", MAX_WISH),
+        ],
+    )
+    def test_a_date_is_read_by_the_clock_of_the_answer_not_of_this_machine(self, date, seconds):
+        headers = {"retry-after": "Wed, 21 Oct 2015 07:29:30 GMT", "date": date}
+
+        assert retry_after(headers) == seconds
+
+    @pytest.mark.parametrize("date", GARBAGE, ids=lambda value: ascii(value)[:20])
+    def test_a_date_is_read_by_the_clock_of_this_machine_if_the_answer_has_none(self, date):
+        assert retry_after({"retry-after": http_date(seconds=90), "date": date}) == pytest.approx(90, abs=5)
 
     @pytest.mark.parametrize("value", GARBAGE, ids=lambda value: ascii(value)[:20])
     def test_ignores_garbage(self, value):
@@ -175,9 +230,11 @@ class RetryAfterTests:
             letters = list("Wed, 21 Oct 2026 07:28:00 GMT")
             for _ in range(chance.randint(1, 4)):
                 letters[chance.randrange(len(letters))] = chance.choice("0123456789 ,:+-;()GMTé")
-            wish = retry_after({"retry-after": "".join(letters)})
+            garbled = "".join(letters)
 
-            assert wish is None or 0 <= wish <= MAX_WISH
+            for headers in ({"retry-after": garbled}, {"retry-after": http_date(seconds=9), "date": garbled}):
+                wish = retry_after(headers)
+                assert wish is None or 0 <= wish <= MAX_WISH
 
 
 class BackoffTests:
@@ -234,24 +291,24 @@ class MeaningTests:
     @pytest.mark.parametrize(
         ("status", "fragment"),
         [
-            (200, "has taken"),
-            (204, "has taken"),
-            (302, "points elsewhere"),
-            (400, "refused the event: its message"),
+            (200, "accepted the event"),
+            (204, "accepted the event"),
+            (302, "redirects elsewhere"),
+            (400, "rejected the event. Correct what its message names"),
             (401, "MA_KEY"),
             (403, "Check the key"),
-            (404, "Check URL"),
-            (405, "Check URL"),
-            (408, "passing fault"),
+            (404, "Check the setting URL"),
+            (405, "Check the setting URL"),
+            (408, "usually temporary"),
             (413, "too large"),
-            (418, "refused"),
-            (425, "passing fault"),
+            (418, "rejected"),
+            (425, "usually temporary"),
             (429, "slow down"),
-            (500, "passing fault"),
-            (503, "passing fault"),
-            (100, "HTTP does not know"),
-            (0, "HTTP does not know"),
-            (999, "HTTP does not know"),
+            (500, "usually temporary"),
+            (503, "usually temporary"),
+            (100, "Not a valid HTTP status"),
+            (0, "Not a valid HTTP status"),
+            (999, "Not a valid HTTP status"),
         ],
     )
     def test_of_a_status_says_what_to_do(self, status, fragment):
@@ -273,7 +330,7 @@ class MeaningTests:
         assert fragment in str(meaning(None, error))
 
     @pytest.mark.parametrize("status", [*range(200, 600)])
-    def test_says_refused_of_exactly_what_is_rejected(self, status):
-        is_rejected = decision(status).outcome == Outcome.REJECTED
+    def test_says_rejected_of_exactly_what_is_rejected(self, status):
+        is_rejected = verdict(status).reason == Reason.REJECTED
 
-        assert is_rejected == any(word in str(meaning(status)) for word in ("refused", "too large"))
+        assert is_rejected == any(word in str(meaning(status)) for word in ("rejected", "too large"))

@@ -11,18 +11,18 @@ from django.core.management import call_command
 from django.core.signals import request_started
 from django.db import DatabaseError, InternalError, connections, transaction
 
-from brevo_events import Event, engines, track, track_many, transports
+from brevo_events import Event, delivery, engines, track, track_many, transports
 from brevo_events.choices import GateReason, Status
-from brevo_events.columns import in_seconds
-from brevo_events.delivery import claim, deliver, record
-from brevo_events.delivery.attempts import Attempt
+from brevo_events.clock import in_seconds
+from brevo_events.delivery import claims, deliver
 from brevo_events.delivery.pipeline import Pipeline
-from brevo_events.engines.thread import LOOK_AGAIN, ThreadEngine
+from brevo_events.engines.runner import LOOK_AGAIN, nap
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import Gate, OutboxEvent
 from brevo_events.signals import event_captured, event_sent
 from brevo_events.testing import Reply
 from brevo_events.worker import Worker
+from tests.deliveries import claim, record, unanswered
 from tests.rows import held_elsewhere
 from tests.shop.models import Cart
 
@@ -85,10 +85,10 @@ class WorkerTests:
         monkeypatch.setattr("brevo_events.worker.DATABASE_PAUSE", 0.01)
         failing = iter([error])
 
-        def sometimes(limit):
+        def sometimes(limit, **options):
             if problem := next(failing, None):
                 raise problem
-            return claim(limit)
+            return delivery.claim(limit, **options)
 
         monkeypatch.setattr("brevo_events.delivery.pipeline.claim", sometimes)
         track("a", "a@example.com")
@@ -132,14 +132,13 @@ class WorkerTests:
         def locked():
             raise DatabaseError("database is locked")
 
-        worker, engine = Worker(), ThreadEngine()
+        worker = Worker()
         track("a", "a@example.com")
         monkeypatch.setattr("brevo_events.worker.DATABASE_PAUSE", 0.01)
-        monkeypatch.setattr("brevo_events.delivery.pipeline.Gate.load", locked)
+        monkeypatch.setattr("brevo_events.engines.runner.Gate.load", locked)
         worker.drain()
-        monkeypatch.undo()
 
-        assert engine._nap(worker) == LOOK_AGAIN
+        assert nap(worker) == LOOK_AGAIN
         worker.finish()
 
     def test_a_row_that_somebody_holds_does_not_hold_up_its_end(self, fake_brevo, monkeypatch):
@@ -177,7 +176,7 @@ class PipelineTests:
         settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONCURRENCY": 2}
         fake_brevo.always(Reply(204, delay=0.1))
         track_many([Event("a", f"{n}@example.com") for n in range(20)])
-        monkeypatch.setattr("brevo_events.delivery.pipeline.record", lambda attempts: 1 / 0)
+        monkeypatch.setattr("brevo_events.delivery.pipeline.record", lambda attempts, notify: 1 / 0)
 
         with pytest.raises(ZeroDivisionError):
             deliver()
@@ -205,17 +204,18 @@ class PipelineTests:
         told, close = [], Gate.close
         failing = iter([True])
 
-        def sometimes(gate, *arguments):
+        def sometimes(gate, *arguments, **options):
             if next(failing, False):
                 raise DatabaseError("gone")
-            return close(gate, *arguments)
+            return close(gate, *arguments, **options)
 
         def tell(event, **kwargs):
             told.append(event.name)
 
         track("refused", "a@example.com")
         track("fine", "b@example.com")
-        fake_brevo.when(lambda body: body["event"] == "refused", Reply.error(401, "unauthorized"), repeat=True)
+        refusal = Reply.error(401, "unauthorized", delay=0.3)
+        fake_brevo.when(lambda body: body["event"] == "refused", refusal, repeat=True)
         monkeypatch.setattr(Gate, "close", sometimes)
         monkeypatch.setattr("brevo_events.worker.DATABASE_PAUSE", 0.01)
         event_sent.connect(tell)
@@ -253,14 +253,19 @@ class OutageMemoryTests:
         fake_brevo.always(Reply.error(500, "x"))
         self.fail("a", "b", "c")
         assert Gate.load().reason == GateReason.OUTAGE
-        assert Gate.load().open()
+        fake_brevo.always(None)
+        OutboxEvent.objects.update(due_at=in_seconds(-1))
+        Gate.load().try_now()
+        deliver()
+        assert Gate.load().is_open
+        fake_brevo.always(Reply.error(500, "x"))
 
         self.fail("d")
 
         assert not Gate.load().is_closed
 
     def test_forgets_what_failed_long_ago(self, fake_brevo, monkeypatch):
-        monkeypatch.setattr("brevo_events.delivery.verdicts.OUTAGE_WITHIN", 0.2)
+        monkeypatch.setattr("brevo_events.delivery.breaker.WITHIN", 0.2)
         fake_brevo.always(Reply.error(500, "x"))
         self.fail("a", "b")
         time.sleep(0.3)
@@ -304,7 +309,7 @@ class RecordTests:
         track("a", "a@example.com")
         (event,) = claim(1)
         OutboxEvent.objects.update(lease_token="another")
-        record([Attempt(event, Gate.load(), time.monotonic())])
+        record([unanswered(event)])
 
         assert "The lease of" in caplog.text
 
@@ -314,7 +319,7 @@ class RecordTests:
         was_due_at = OutboxEvent.objects.get().due_at
         (event,) = claim(1)
 
-        record([Attempt(event, Gate.load(), time.monotonic() + 60)])
+        record([unanswered(event)])
 
         row = OutboxEvent.objects.get()
         assert row.due_at == was_due_at
@@ -326,11 +331,12 @@ class ClosingTests:
     def test_between_the_look_and_the_claim_lets_nothing_out(self, fake_brevo, monkeypatch, hold_back):
         event = track("a", "a@example.com")
 
-        def claim_late(room):
+        def hold_back_late(using, *arguments, **options):
             hold_back(Gate.load())
-            return claim(room)
+            return mark(using, *arguments, **options)
 
-        monkeypatch.setattr("brevo_events.delivery.pipeline.claim", claim_late)
+        mark = claims._mark
+        monkeypatch.setattr(claims, "_mark", hold_back_late)
         assert deliver(limit=5) == {}
 
         assert fake_brevo.requests == []

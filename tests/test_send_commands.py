@@ -1,18 +1,26 @@
 from __future__ import annotations
 
 import io
+import os
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from brevo_events import track
 from brevo_events.choices import GateReason
-from brevo_events.columns import in_seconds
+from brevo_events.clock import in_seconds
+from brevo_events.management.liveness import LivenessFile
 from brevo_events.models import Gate, OutboxEvent, Status
 from brevo_events.testing import Reply
 from brevo_events.transports import locmem
+from brevo_events.worker import Worker
+from tests import worker as process
 from tests.commands import run
 from tests.conftest import KEY
+from tests.test_worker import fail_at_first
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,6 +52,12 @@ class SendTests:
 
         assert run("send_brevo_events", verbosity=0) == ""
         assert len(locmem.sent) == 1
+
+    def test_refuses_a_wrong_poll_interval(self, settings):
+        settings.BREVO_EVENTS = {"ENGINE": "worker", "POLL_SECONDS": 0}
+
+        with pytest.raises(CommandError, match=r"'POLL_SECONDS'. is 0: it must be from 0\.01 to 60"):
+            run("send_brevo_events", "--loop")
 
     def test_sends_no_more_than_the_limit(self):
         for email in (ADA, BOB, EVE):
@@ -124,68 +138,107 @@ class SendTests:
             run("send_brevo_events", f"--limit={limit}")
 
 
-class SendTestTests:
-    def test_sends_one_event_past_the_outbox_and_says_what_the_answer_means(self, fake_brevo):
-        told = run("send_test_brevo_event", ADA)
+class HangingTests:
+    @pytest.mark.parametrize("loop", [[], ["--loop"]])
+    def test_ends_with_an_error_to_be_started_anew(self, settings, loop):
+        track("viewed", ADA)
+        options = {"TRANSPORT": "locmem", "TIMEOUT": 0.1, "CONSENT": "tests.worker.hang"}
+        started = process.start(connection.settings_dict["NAME"], options, "send_brevo_events", *loop)
+        try:
+            assert started.wait(20) == 3
+        finally:
+            started.kill()
 
-        assert [body["event"] for body in fake_brevo.events] == ["brevo_events_test"]
-        assert '"email":"ada@example.com"' in told
-        assert "204" in told
-        assert "Brevo has taken the event." in told
-        assert not OutboxEvent.objects.exists()
+    def test_does_not_end_a_program_that_calls_the_command(self, monkeypatch):
+        monkeypatch.setattr("brevo_events.management.commands.send_brevo_events.ended_if_hung", None)
 
-    def test_takes_a_name(self, fake_brevo):
-        run("send_test_brevo_event", ADA, "--event", "Order Completed")
+        assert run("send_brevo_events") == "Nothing was due.\n"
 
-        assert fake_brevo.events == [{"email": ADA, "event": "Order Completed"}]
+
+class LivenessTests:
+    @pytest.fixture
+    def file(self, tmp_path):
+        return tmp_path / "alive"
+
+    def loop(self, file, runtime=1):
+        return run("send_brevo_events", "--loop", f"--max-runtime={runtime}", f"--liveness-file={file}")
+
+    @pytest.fixture
+    def touched(self, file, monkeypatch):
+        """A list that says of each round whether the file, which was made old before, was new after it."""
+        found, real = [], LivenessFile.touch
+
+        def touch(liveness):
+            os.utime(file, (0, 0))
+            real(liveness)
+            found.append(file.stat().st_mtime > 0)
+
+        monkeypatch.setattr(LivenessFile, "touch", touch)
+        return found
+
+    @pytest.mark.parametrize("is_loop", [True, False])
+    def test_is_a_file_that_is_touched_while_it_sends(self, file, touched, is_loop):
+        track("viewed", ADA)
+
+        run("send_brevo_events", *(["--loop", "--max-runtime=1"] if is_loop else []), f"--liveness-file={file}")
+
+        assert touched
+        assert all(touched)
+        assert due() == []
 
     @pytest.mark.parametrize(
-        ("reply", "shown", "meaning"),
-        [
-            (Reply.error(401, "unauthorized", "Key not found"), "Key not found", "does not know the ma-key"),
-            (Reply.error(400, "invalid_parameter", "Bad email"), "Bad email", "Brevo refused the event"),
-            (Reply.error(500, "oops"), "500", "a problem of its own"),
-            (Reply.redirect("http://127.0.0.1:1/"), "302", "points elsewhere"),
-            (Reply.reset(), "connection", "could not be reached"),
-        ],
-        ids=["401", "400", "500", "redirect", "reset"],
+        "hold", [lambda: None, lambda: Gate.load().pause(), lambda: Gate.load().close(GateReason.ACCOUNT, 401)]
     )
-    def test_prints_the_answer_and_fails_with_what_it_means(self, fake_brevo, reply, shown, meaning):
-        fake_brevo.next(reply)
-        out = io.StringIO()
+    def test_is_touched_in_every_round_also_while_idle_paused_or_on_hold(self, file, touched, monkeypatch, hold):
+        rounds, real = [], Worker._step
+        monkeypatch.setattr(Worker, "_step", lambda worker: rounds.append(1) or real(worker))
+        hold()
 
-        with pytest.raises(CommandError, match=meaning) as raised:
-            call_command("send_test_brevo_event", ADA, stdout=out)
+        with suppress(SystemExit):
+            self.loop(file)
 
-        assert raised.value.returncode != 0
-        assert shown in out.getvalue()
-        assert KEY not in out.getvalue() + str(raised.value)
+        assert len(rounds) > 2
+        assert touched == [True] * len(rounds)
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["ada"], "not an e-mail address"),
-            ([ADA, "--event", ""], "name must not be empty"),
-            ([], "required: EMAIL"),
-        ],
-    )
-    def test_tells_what_is_wrong_with_the_event(self, fake_brevo, arguments, message):
-        with pytest.raises(CommandError, match=message):
-            run("send_test_brevo_event", *arguments)
+    def test_is_touched_while_the_database_is_away(self, file, touched, monkeypatch):
+        monkeypatch.setattr("brevo_events.worker.DATABASE_PAUSE", 0.05)
+        fail_at_first(monkeypatch, "claim", 3)
 
-        assert fake_brevo.requests == []
+        self.loop(file)
 
-    def test_goes_to_the_one_address_of_staging_and_says_so(self, fake_brevo, settings):
-        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "OVERRIDE_EMAIL": "staging@example.org"}
+        assert len(touched) > 3
 
-        told = run("send_test_brevo_event", ADA)
+    @pytest.mark.parametrize("name", ["missing/alive", "."], ids=["no folder", "a folder"])
+    def test_that_cannot_be_written_is_an_error_at_the_start(self, file, name):
+        track("viewed", ADA)
 
-        assert fake_brevo.events == [{"email": "staging@example.org", "event": "brevo_events_test"}]
-        assert '"email":"staging@example.org"' in told
-        assert ADA not in told
+        with pytest.raises(CommandError, match=r"The liveness file can't be written: .*Errno"):
+            self.loop(file.parent / name)
 
-    def test_tells_that_the_key_is_missing(self, settings):
-        settings.BREVO_EVENTS = {"TRANSPORT": "http", "URL": "http://127.0.0.1:1/", "MA_KEY": ""}
+        assert len(due()) == 1
 
-        with pytest.raises(CommandError, match=r"'MA_KEY'. is not set"):
-            run("send_test_brevo_event", ADA)
+    def test_that_cannot_be_touched_later_stops_no_delivery(self, file, monkeypatch, caplog):
+        touch = Path.touch
+        calls = []
+
+        def fail_after_the_first(path):
+            calls.append(path)
+            if len(calls) > 1:
+                raise OSError(28, "No space left on device", str(path))
+            touch(path)
+
+        monkeypatch.setattr(Path, "touch", fail_after_the_first)
+        track("viewed", ADA)
+
+        assert self.loop(file) == "Sent: 1\n"
+        assert len(calls) > 3
+        assert caplog.text.count("The liveness file can't be touched: [Errno 28] No space left on device") == 1
+
+    def test_that_was_deleted_is_made_anew(self, file):
+        liveness = LivenessFile(str(file))
+        liveness.create()
+        file.unlink()
+
+        liveness.touch()
+
+        assert file.exists()

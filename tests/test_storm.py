@@ -18,7 +18,7 @@ from django.db.models import Count, Max, Q
 
 from brevo_events import Event, cancel, track, track_many
 from brevo_events.choices import UNFINISHED, Reason, Status
-from brevo_events.columns import in_seconds
+from brevo_events.clock import in_seconds
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.testing import Reply
 from brevo_events.worker import Worker
@@ -236,7 +236,7 @@ class StormTests:
 
     def assert_what_was_not_sent_has_its_reason(self):
         statuses = set(OutboxEvent.objects.values_list("name", "status", "reason"))
-        superseded, by_user = (Status.CANCELLED, Reason.SUPERSEDED), (Status.CANCELLED, Reason.OPERATOR)
+        superseded, by_user = (Status.CANCELLED, Reason.SUPERSEDED), (Status.CANCELLED, Reason.APPLICATION)
 
         assert statuses <= {
             *((name, Status.SENT, "") for name in ("cart_updated", "basket_updated", "step", "order_completed")),

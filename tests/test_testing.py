@@ -13,7 +13,7 @@ from django.test import TestCase
 from brevo_events import Event, testing, track, track_many
 from brevo_events.models import OutboxEvent
 from brevo_events.signals import event_captured
-from brevo_events.testing import BrevoEventsTestMixin, capture_events
+from brevo_events.testing import BrevoEventsTestMixin, capture_events, deliver_events
 from brevo_events.transports import locmem
 
 ADA = "ada@example.com"
@@ -71,6 +71,31 @@ class CaptureEventsTests:
             track("viewed", ADA)
 
         assert events == []
+
+
+class DeliverEventsTests(BrevoEventsTestMixin, TestCase):
+    def test_sends_what_has_a_delay_and_returns_it_in_order(self):
+        for name in ("first", "second"):
+            track(name, ADA, delay=3600)
+
+        sent = deliver_events()
+
+        assert [event.name for event in sent] == [body["event"] for body in locmem.sent] == ["first", "second"]
+        assert {event.status for event in sent} == {"sent"}
+        assert deliver_events() == []
+
+    def test_shows_that_an_order_cancels_the_reminder(self):
+        track("cart_updated", ADA, object_id="cart:1", delay=60, coalesce=True)
+        track("order_completed", ADA, object_id="cart:1", supersedes=("cart_updated",))
+
+        assert [event.name for event in deliver_events()] == ["order_completed"]
+        assert OutboxEvent.objects.get(name="cart_updated").reason == "superseded"
+
+    def test_shows_that_only_the_last_of_many_is_sent(self):
+        for number in range(5):
+            track("cart_updated", ADA, object_id="cart:1", data={"n": number}, delay=60, coalesce=True)
+
+        assert [event.data for event in deliver_events()] == [{"n": 4}]
 
 
 class MixinTests(BrevoEventsTestMixin, TestCase):
@@ -160,6 +185,47 @@ class MixinTests(BrevoEventsTestMixin, TestCase):
             with self.subTest(wanted), self.assertRaisesRegex(AssertionError, "Expected no such event") as raised:
                 self.assertNoEventTracked(**wanted)
             assert ("deleted" in str(raised.exception)) is (wanted == {})
+
+    def test_takes_no_notice_of_what_was_rolled_back(self):
+        with self.assertRaises(ZeroDivisionError), transaction.atomic():
+            track("ordered", ADA, data={"n": 1})
+            raise ZeroDivisionError
+
+        self.assertNoEventTracked()
+        with self.assertRaisesRegex(AssertionError, "Captured: nothing"):
+            self.assertEventTracked("ordered")
+
+        track("ordered", ADA, data={"n": 2})
+
+        assert self.assertEventTracked("ordered").data == {"n": 2}
+        with self.assertRaises(AssertionError):
+            self.assertEventTracked("ordered", data={"n": 1})
+
+    def test_still_knows_of_what_was_erased(self):
+        track("ordered", ADA)
+        OutboxEvent.objects.update(contact="", email="", body="{}")
+
+        self.assertEventTracked("ordered", ADA)
+
+    def test_tells_of_a_misspelt_argument(self):
+        with self.assertRaisesRegex(TypeError, "compares object_id, data and properties, not objectid"):
+            self.assertEventTracked("ordered", objectid="cart:1")
+
+    def test_tells_what_is_wrong_where_it_was_not_set_up(self):
+        class Behind(TestCase, BrevoEventsTestMixin):
+            def test_it(self):
+                self.assertNoEventTracked()
+
+        class Overridden(BrevoEventsTestMixin, unittest.TestCase):
+            def setUp(self):
+                pass
+
+            def test_it(self):
+                self.assertNoEventTracked()
+
+        for case in (Behind, Overridden):
+            ((_, trouble),) = case("test_it").run().errors
+            assert "BrevoEventsTestMixin stands before TestCase, and setUp() calls super().setUp()" in trouble
 
     def test_leaves_no_receiver_behind(self):
         class Inner(BrevoEventsTestMixin, unittest.TestCase):

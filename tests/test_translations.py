@@ -9,8 +9,8 @@ import pytest
 from django.core.management import call_command
 from django.utils import translation
 
+from brevo_events.answers import meaning
 from brevo_events.choices import Status
-from brevo_events.retry import meaning
 
 PACKAGE = Path(__file__).parent.parent / "brevo_events"
 CATALOGUE = Path("locale/fr/LC_MESSAGES/django.po")

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import gc
+import gzip
 import json
-import logging
 import socket
 import ssl
 import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import version
 
 import pytest
 import trustme
+from opentelemetry.instrumentation.requests import RequestsInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from brevo_events import track, transports
 from brevo_events.delivery import deliver
@@ -23,17 +30,11 @@ from brevo_events.transports import locmem
 from brevo_events.transports.console import ConsoleTransport
 from brevo_events.transports.http import HttpTransport
 from tests.conftest import KEY
-
-BODY = Event("cart_updated", "ada@example.com").json()
+from tests.posting import BODY, configured, ports
 
 
 @pytest.fixture
 def transport(fake_brevo):
-    return transports.current()
-
-
-def configured(settings, url, **more):
-    settings.BREVO_EVENTS = {"MA_KEY": KEY, "TRANSPORT": "http", "URL": url, "TIMEOUT": 0.3, **more}
     return transports.current()
 
 
@@ -170,6 +171,7 @@ class HttpTests:
         assert request.body == BODY.encode()
         assert request.headers["ma-key"] == KEY
         assert request.headers["content-type"] == request.headers["accept"] == "application/json"
+        assert request.headers["user-agent"] == "django-brevo-events/" + version("django-brevo-events")
 
     def test_sends_each_body_with_its_own_length(self, fake_brevo, transport):
         bodies = [Event("é" * length, "ada@example.com").json() for length in (1, 100, 3)]
@@ -184,16 +186,53 @@ class HttpTests:
             answers = list(pool.map(transport.send, [BODY] * 80))
 
         assert {answer.status for answer in answers} == {204}
-        assert len(transport._idle) <= 8
+        assert len(set(ports(fake_brevo))) <= 8
 
-    def test_replaces_a_connection_that_has_been_idle_for_long(self, fake_brevo, transport):
+    def test_the_body_of_a_redirect_is_not_read_however_large_it_unpacks(self, fake_brevo, transport):
+        packed = gzip.compress(bytes(20_000_000)) * 20
+        headers = {"location": "/elsewhere", "content-encoding": "gzip"}
+        fake_brevo.next(*[Reply(302, headers, packed)] * 2)
         transport.send(BODY)
-        transport._idle[0].idle_since -= 60
+        tracemalloc.start()
 
         answer = transport.send(BODY)
 
-        assert answer.status == 204
-        assert len(transport._idle) == 1
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (answer.status, answer.error) == (302, "")
+        assert peak < 1_000_000
+        assert [request.path for request in fake_brevo.requests] == ["/api/v2/trackEvent"] * 2
+
+    @pytest.mark.parametrize(
+        "location", ["/elsewhere", "http://[::1", "http://\xe9\xff.example", "", "https://a:b:c/"], ids=ascii
+    )
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_a_redirect_whose_body_never_comes_is_seen_wherever_it_leads(self, fake_brevo, settings, status, location):
+        transport = configured(settings, fake_brevo.url, TIMEOUT=1)
+        fake_brevo.next(Reply(status, {"location": location, "content-length": "10"}))
+        began = time.monotonic()
+
+        answer = transport.send(BODY)
+
+        assert (answer.status, answer.error) == (status, "")
+        assert time.monotonic() - began < 3
+        assert len(fake_brevo.requests) == 1
+
+    def test_the_session_keeps_no_cookies(self, fake_brevo, transport):
+        for answer in range(11):
+            cookies = "\r\n".join(f"set-cookie: c{answer}-{number}={'x' * 1000}; max-age=9999" for number in range(90))
+            fake_brevo.next(Reply.raw(f"HTTP/1.1 400 No\r\n{cookies}\r\ncontent-length: 0\r\n\r\n".encode()))
+        transport.send(BODY)
+        tracemalloc.start()
+
+        for _ in range(10):
+            transport.send(BODY)
+
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert kept < 450_000
+        assert all("cookie" not in request.headers for request in fake_brevo.requests)
 
     @pytest.mark.parametrize("status", [302, 307, 308])
     def test_never_follows_a_redirect(self, fake_brevo, transport, status):
@@ -275,6 +314,21 @@ class HttpTests:
         assert all(KEY not in repr(entry.frame.f_locals) for entry in app_frames)
         assert caught.value.__context__ is None
 
+    @pytest.mark.parametrize(
+        "proxy", ["http://ada:secret@[::1", "http://ada:secret@:99999", "socks5://ada:secret@127.0.0.1"]
+    )
+    def test_a_proxy_that_cannot_be_used_is_reported_without_its_password(self, settings, monkeypatch, proxy):
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr("brevo_events.transports.http.is_testing", lambda: False)
+        monkeypatch.setenv("https_proxy", proxy)
+
+        with pytest.raises(InvalidSetting, match=r"(?i)proxy") as caught:
+            configured(settings, "https://brevo.invalid/proxy")
+
+        assert "secret" not in str(caught.value)
+        assert caught.value.__context__ is None
+
     def test_says_which_bundle_is_missing(self, fake_brevo, settings, monkeypatch):
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
 
@@ -344,21 +398,6 @@ class TroubleTests:
 
         assert (answer.status, answer.error) == (None, "tls")
 
-    def test_a_connection_that_stands_only_after_the_deadline_is_not_used(self, fake_brevo, settings, monkeypatch):
-        transport = configured(settings, fake_brevo.url)
-        connect = socket.socket.connect
-
-        def slowly(self, address):
-            time.sleep(0.8)
-            return connect(self, address)
-
-        monkeypatch.setattr(socket.socket, "connect", slowly)
-
-        answer = transport.send(BODY)
-
-        assert (answer.status, answer.error) == (None, "timeout")
-        assert fake_brevo.requests == []
-
 
 class TlsTests:
     @pytest.fixture
@@ -367,6 +406,11 @@ class TlsTests:
 
     @pytest.fixture
     def server(self, authority):
+        with self.serving(authority, "localhost") as port:
+            yield f"https://localhost:{port}/"
+
+    @contextmanager
+    def serving(self, authority, name):
         class Server(BaseHTTPRequestHandler):
             def do_POST(self):
                 self.rfile.read(int(self.headers["content-length"]))
@@ -378,11 +422,11 @@ class TlsTests:
 
         server = HTTPServer(("127.0.0.1", 0), Server)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(context)
+        authority.issue_cert(name).configure_cert(context)
         server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"https://localhost:{server.server_port}/"
+        yield server.server_port
         server.shutdown()
         server.server_close()
         thread.join()
@@ -402,6 +446,29 @@ class TlsTests:
 
         assert errors == [(204, ""), (None, "tls")]
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    @pytest.mark.parametrize(
+        ("name", "host", "is_trusted"),
+        [
+            ("localhost", "localhost", True),
+            ("127.0.0.1", "127.0.0.1", True),
+            ("localhost", "127.0.0.1", False),
+            ("127.0.0.1", "localhost", False),
+            ("10.0.0.1", "127.0.0.1", False),
+            ("*.example.org", "localhost", False),
+        ],
+    )
+    def test_a_certificate_of_another_host_is_not_trusted(
+        self, authority, settings, monkeypatch, tmp_path, name, host, is_trusted
+    ):
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+
+        with self.serving(authority, name) as port:
+            answer = configured(settings, f"https://{host}:{port}/").send(BODY)
+
+        assert (answer.status, answer.error) == ((204, "") if is_trusted else (None, "tls"))
+
     def test_parses_the_bundle_once_for_all_connections(self, settings, fake_brevo, monkeypatch):
         transport = configured(settings, fake_brevo.url)
         monkeypatch.setattr(ssl, "create_default_context", lambda **kwargs: pytest.fail("parsed again"))
@@ -412,16 +479,39 @@ class TlsTests:
         assert {answer.status for answer in answers} == {204}
 
 
-class WatchdogTests:
-    def test_ends_its_thread_after_a_while_and_starts_it_again(self, fake_brevo, transport, monkeypatch):
-        monkeypatch.setattr(transport._watchdog, "LINGER", 0.05, raising=False)
-        transport.send(BODY)
-        thread = transport._watchdog._thread
-        thread.join(timeout=10)
+class TracingTests:
+    @pytest.fixture
+    def spans(self, monkeypatch):
+        monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST", ".*")
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        RequestsInstrumentor().instrument(tracer_provider=provider)
+        yield exporter.get_finished_spans
+        RequestsInstrumentor().uninstrument()
 
-        assert not thread.is_alive()
-        assert transport.send(BODY).status == 204
-        assert transport._watchdog._thread.is_alive()
+    def test_each_request_is_a_span_of_opentelemetry(self, fake_brevo, transport, spans):
+        fake_brevo.next(Reply(), Reply.error(400, "invalid_parameter"), Reply.redirect("/elsewhere"))
+
+        answers = [transport.send(BODY) for _ in range(3)]
+
+        assert [answer.status for answer in answers] == [204, 400, 302]
+        assert [span.attributes["http.status_code"] for span in spans()] == [204, 400, 302]
+        assert [request.headers["traceparent"].split("-")[2] for request in fake_brevo.requests] == [
+            f"{span.context.span_id:016x}" for span in spans()
+        ]
+
+    def test_no_span_shows_the_key(self, fake_brevo, settings, spans):
+        transport = configured(settings, fake_brevo.url)
+        fake_brevo.next(Reply(), Reply.reset(), Reply.raw(f"HTTP/1.1 {KEY}\r\n\r\n".encode()), Reply.hang(2))
+
+        for _ in range(3):
+            transport.send(BODY)
+
+        assert len(spans()) == 4
+        shown = "".join(span.to_json() for span in spans())
+        assert "http.request.header.content_type" in shown
+        assert KEY not in shown
 
 
 class OtherTransportsTests:
@@ -435,25 +525,3 @@ class OtherTransportsTests:
         locmem.LocmemTransport().send(BODY)
 
         assert locmem.sent == [{"email": "ada@example.com", "event": "cart_updated"}]
-
-
-class SecretTests:
-    def test_no_log_line_of_any_library_shows_the_key(self, fake_brevo, settings, caplog):
-        caplog.set_level(logging.DEBUG)
-        transport = configured(settings, fake_brevo.url)
-        fake_brevo.next(Reply.error(401, "unauthorized"), Reply.reset(), Reply.rubbish(), Reply.hang(2))
-
-        answers = [transport.send(BODY) for _ in range(4)]
-
-        assert caplog.records
-        assert KEY not in caplog.text + repr(answers) + repr(vars(transport)) + repr(vars(transport._route)["key"])
-
-    def test_a_failure_of_any_kind_leaves_no_traceback_behind(self, fake_brevo, settings, monkeypatch):
-        transport = configured(settings, fake_brevo.url)
-        monkeypatch.setattr("requests.Session.send", lambda *args, **kwargs: 1 / 0)
-
-        answer = transport.send(BODY)
-
-        assert isinstance(transport, HttpTransport)
-        assert answer.status is None
-        assert "ZeroDivisionError" in answer.body

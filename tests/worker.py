@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 
@@ -21,7 +22,7 @@ def start(database, brevo_events, *command):
 def main(database, brevo_events, *command):
     import django
     from django.conf import settings
-    from django.core.management import call_command
+    from django.core.management import execute_from_command_line
 
     from tests import settings as base
 
@@ -29,16 +30,23 @@ def main(database, brevo_events, *command):
     values["DATABASES"]["default"]["NAME"] = database
     settings.configure(**values, BREVO_EVENTS=json.loads(brevo_events))
     django.setup()
-    shorten_cooldowns()
-    call_command(*command)
+    shorten_waits()
+    execute_from_command_line(["manage.py", *command])
 
 
-def shorten_cooldowns():
-    """Let a closed gate be probed soon: a test has no quarter of a minute."""
+def shorten_waits():
+    """Let a closed gate be probed soon, and a hanging process end soon: a test has no quarter of a minute."""
+    from brevo_events import worker
     from brevo_events.models import Gate
 
+    worker.RECORDING = 1.0
     Gate.FIRST_COOLDOWN = 1
     Gate.MAX_COOLDOWN = 2
+
+
+def hang(event):
+    """Give no answer to the question for consent."""
+    time.sleep(600)
 
 
 if __name__ == "__main__":

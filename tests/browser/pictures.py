@@ -1,92 +1,156 @@
 """
-Take the pictures of the README: ``python -m tests.browser.pictures``, or ``make pictures``.
+Take the pictures of the README: ``python -m tests.browser.pictures``, or ``make pictures``; names may follow.
 
-From a shop of its own with the sample history, which ends when the picture is taken: no two runs give the same.
+From a shop of its own with the sample history, which ends when the picture is taken: no two runs give the same. The
+shop's clock is in a zone where it is a busy hour of the evening.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import io
+import os
+import re
 import sys
 import tempfile
+import zoneinfo
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser import chromium, shop
-from tests.browser.test_visit import add, sign_in, told
+from tests.browser.story import STORY_SIZE, frames
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "pictures"
 SIZE = {"width": 1200, "height": 760}
-MOST = 200_000  # bytes of a picture
+SCHEMES = {"light": "", "dark": "-dark"}
+LIGHT_ONLY = {"confirmation"}  # not in the README
+MOST, MOST_MOVING = 300_000, 600_000  # bytes
+BUSY_HOUR = 20
+SHOWN, LAST_SHOWN = 2600, 5000  # milliseconds of a frame
 
 
 def overview(page, _shop):
     page.goto(shop.OVERVIEW)
-    return 1200
-
-
-def events(page, _shop):
-    page.goto(shop.EVENTS)
+    return page, 1200
 
 
 def event(page, served):
     page.goto(f"{shop.EVENTS}{served.event('failed')}/change/")
-    return 900
+    return page, 900
+
+
+def failures(page, _shop):
+    page.goto(shop.OVERVIEW)
+    return page.get_by_role("region", name=re.compile("failures", re.IGNORECASE)).first, SIZE["height"]
 
 
 def confirmation(page, _shop):
-    page.goto(shop.EVENTS)
+    page.goto(f"{shop.EVENTS}?status=failed")
     page.get_by_label("Select all").check()
     page.get_by_label("Action:").select_option("resend")
     page.locator(".actions button[name=index]").click()
-    expect(page.get_by_text("Take in what is skipped")).to_be_visible()
-    return 420
+    expect(page.get_by_role("link", name="Go back")).to_be_visible()
+    return page, 460
 
 
-def visit(page, _shop):
-    sign_in(page, "eve@flaky.example", "Eve")
-    add(page, "Brume mug")
-    expect(told(page, "cart_updated")).to_contain_text("Sent · 204")
-    add(page, "Minuit watch")
-    expect(told(page, "cart_updated").first).to_contain_text("Next attempt at")
+def hold(page, _shop):
     page.goto("/")
-    expect(page.locator(".live")).to_be_visible()
+    page.get_by_role("button", name="Refuses key").click()
+    page.get_by_role("button", name="Ada").click()
+    page.goto("/")
+    page.get_by_role("button", name="Add to cart").first.click()
+    expect(page.locator(".delivery")).to_contain_text("Delivery is on hold")
+    page.goto(shop.OVERVIEW)
+    return page, 420
 
 
-def main():
-    """Take each picture, and say how large it is."""
+# In this order: the last one breaks what the others show.
+STILLS = {take.__name__: take for take in (overview, event, failures, confirmation, hold)}
+
+
+def story(browser, served):
+    """Play the story once, and write it down in both schemes."""
+    context = browser.new_context(**_options(served, STORY_SIZE))
+    moving = {scheme: [] for scheme in SCHEMES}
+    page = context.new_page()
+    for _frame in frames(page):
+        for scheme, pictures in moving.items():
+            pictures.append(Image.open(io.BytesIO(_screenshot(page, page, scheme))).convert("RGB"))
+    context.close()
+    for scheme, (first, *others) in moving.items():
+        path = FOLDER / f"story{SCHEMES[scheme]}.webp"
+        durations = [*[SHOWN] * len(others), LAST_SHOWN]
+        first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=60, method=6)
+        yield path, MOST_MOVING
+
+
+def stills(browser, served, names):
+    """Take those pictures of the admin, each in both schemes."""
+    context = browser.new_context(**_options(served, SIZE))
+    page = context.new_page()
+    page.goto(served.link)
+    # Without the navigation of the site, which tells nothing about these pages.
+    page.evaluate("localStorage.setItem('django.admin.navSidebarIsOpen', 'false')")
+    for name in names:
+        what, height = STILLS[name](page, served)
+        page.set_viewport_size({**SIZE, "height": height})
+        page.evaluate("document.activeElement.blur()")
+        for scheme, ending in SCHEMES.items():
+            if scheme != "light" and name in LIGHT_ONLY:
+                continue
+            picture = Image.open(io.BytesIO(_screenshot(page, what, scheme))).convert("RGB")
+            path = FOLDER / f"{name}{ending}.png"
+            # Few colours but many shades of them: a palette looks the same, and is a third as large.
+            picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+            yield path, MOST
+        page.set_viewport_size(SIZE)
+    context.close()
+
+
+def main(names):
+    """Take the pictures, or those that are named, and say how large each is."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, shop.serving(Path(folder)) as served, chromium.running() as browser:
-        page = browser.new_page(base_url=served.url, viewport=SIZE, color_scheme="light", locale="en-GB")
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
-        page.goto("/admin/login/?next=/admin/")
-        page.get_by_label("Username").fill("admin")
-        page.get_by_label("Password").fill(served.password)
-        page.get_by_role("button", name="Log in").click()
-        expect(page.get_by_role("button", name="Log out")).to_be_visible()
-        # Without the navigation of the site, which tells nothing about these pages.
-        page.evaluate("localStorage.setItem('django.admin.navSidebarIsOpen', 'false')")
-        too_large = [
-            take.__name__ for take in (overview, events, event, confirmation, visit) if _size(page, served, take) > MOST
-        ]
+    expect.set_options(timeout=60_000)
+    too_large = []
+    for path, most in _all(names or ["story", *STILLS]):
+        print(f"{path.relative_to(FOLDER.parent.parent)}: {path.stat().st_size:,} bytes")
+        too_large += [path.name] if path.stat().st_size > most else []
     sys.exit(f"Too large: {', '.join(too_large)}" if too_large else 0)
 
 
-def _size(page, served, take):
-    height = take(page, served) or SIZE["height"]
-    page.set_viewport_size({**SIZE, "height": height})
-    page.evaluate("document.activeElement.blur()")
-    path = FOLDER / f"{take.__name__}.png"
-    page.screenshot(path=path, animations="disabled")
-    page.set_viewport_size(SIZE)
-    if shutil.which("pngquant"):
-        subprocess.run(["pngquant", "--force", "--skip-if-larger", "--output", path, path], check=False)
-    print(f"{path.relative_to(FOLDER.parent.parent)}: {path.stat().st_size:,} bytes")
-    return path.stat().st_size
+def _all(names):
+    with (
+        _in_the_evening(),
+        tempfile.TemporaryDirectory() as folder,
+        shop.serving(Path(folder)) as served,
+        chromium.running() as browser,
+    ):
+        if "story" in names:
+            yield from story(browser, served)
+        yield from stills(browser, served, [name for name in STILLS if name in names])
+
+
+@contextmanager
+def _in_the_evening():
+    cities = sorted(name for name in zoneinfo.available_timezones() if re.match("(Europe|America|Asia|Pacific)/", name))
+    os.environ["TIME_ZONE"] = next(
+        (name for name in cities if datetime.now(zoneinfo.ZoneInfo(name)).hour == BUSY_HOUR), "Europe/Paris"
+    )
+    yield
+    del os.environ["TIME_ZONE"]
+
+
+def _options(served, size):
+    return {"base_url": served.url, "viewport": size, "device_scale_factor": 2, "locale": "en-GB"}
+
+
+def _screenshot(page, what, scheme):
+    page.emulate_media(color_scheme=scheme)
+    return what.screenshot(animations="disabled")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -16,8 +16,9 @@ from pathlib import Path
 EXAMPLE = Path(__file__).parent.parent.parent / "example_project"
 EVENTS = "/admin/brevo_events/outboxevent/"
 OVERVIEW = f"{EVENTS}overview/"
+SETUP = f"{EVENTS}setup/"
 PATIENCE = 30  # seconds
-READY = re.compile(r"^Admin: .* password (\S+)$(?s:.*)Quit the server", re.MULTILINE)
+LINK = re.compile(r"^Admin: (\S+) ", re.MULTILINE)
 
 # Nothing would hold up or skip the event if it were resent.
 UNFETTERED = """
@@ -29,10 +30,15 @@ UNFETTERED = """
 
 
 class Shop:
-    """A shop that serves; ``url`` has no slash at its end, ``password`` is that of the user admin."""
+    """A shop that serves; ``url`` has no slash at its end."""
 
-    def __init__(self, database, url, password):
-        self._database, self.url, self.password = database, url, password
+    def __init__(self, database, url, log):
+        self._database, self.url, self._log = database, url, log
+
+    @property
+    def link(self):
+        """The latest link to the admin in the terminal."""
+        return LINK.findall(self._log.read_text())[-1]
 
     def python(self, code):
         """Run Python in the shop's project, beside the shop."""
@@ -53,6 +59,32 @@ class Shop:
         """Return the number of a failed event that would go out at once if it were resent."""
         return self.event("failed", number, UNFETTERED)
 
+    def order(self):
+        """Return the number of the newest order that Brevo has accepted, and whose cart was reported before it."""
+        found = self._rows(
+            "SELECT json_extract(body, '$.eventdata.data.id') FROM brevo_events_outboxevent AS event"
+            " WHERE name = 'order_completed' AND status = 'sent' AND email LIKE '%@example.%' AND EXISTS"
+            " (SELECT 1 FROM brevo_events_outboxevent AS cart WHERE cart.object_id = event.object_id"
+            " AND cart.name = 'cart_updated' AND cart.status = 'sent' AND cart.id < event.id) ORDER BY id DESC LIMIT 1"
+        )
+        return found[0][0]
+
+    def superseded(self):
+        """Return number and address of the newest event that another one made needless."""
+        query = (
+            "SELECT id, email FROM brevo_events_outboxevent WHERE reason = 'superseded' AND email LIKE '%@example.%'"
+        )
+        return self._rows(f"{query} ORDER BY id DESC LIMIT 1")[0]
+
+    def newest(self, email):
+        """Return the number of the newest event of an address."""
+        return self._rows("SELECT MAX(id) FROM brevo_events_outboxevent WHERE email = ?", email)[0][0]
+
+    def failure(self):
+        """Return the fingerprint of the largest group of failures."""
+        groups = "SELECT failure FROM brevo_events_outboxevent WHERE failure IS NOT NULL GROUP BY failure"
+        return self._rows(f"{groups} ORDER BY COUNT(*) DESC LIMIT 1")[0][0]
+
     def status(self, pk):
         """Return the status of an event."""
         return self._rows("SELECT status FROM brevo_events_outboxevent WHERE id = ?", pk)[0][0]
@@ -65,7 +97,7 @@ class Shop:
 def write_history(database):
     """Make a database with the month of sample history, for shops to begin with."""
     manage(database, "migrate", "-v0")
-    manage(database, "shell", "-v0", "-c", "from shop import sample; sample.write()")
+    manage(database, "shell", "-v0", "-c", "from shop.stage import sample; sample.write()")
 
 
 @contextmanager
@@ -80,9 +112,8 @@ def serving(folder, history=None):
         arguments = [sys.executable, "-u", "manage.py", "shop", "--port", str(port)]
         server = subprocess.Popen(arguments, cwd=EXAMPLE, env=_environment(database), stdout=output, stderr=output)
     try:
-        password = _password(server, log)
-        _wait_for(port)
-        yield Shop(database, f"http://127.0.0.1:{port}", password)
+        _wait_for(server, log, port)
+        yield Shop(database, f"http://127.0.0.1:{port}", log)
     finally:
         server.terminate()
         server.wait(PATIENCE)
@@ -107,23 +138,14 @@ def _put_off(database):
         connection.execute(query)
 
 
-def _password(server, log):
+def _wait_for(server, log, port):
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and server.poll() is None:
-        if found := READY.search(log.read_text()):
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError(f"The shop did not start.\n{log.read_text()}")
-
-
-def _wait_for(port):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
         with closing(socket.socket()) as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            if "Quit the server" in log.read_text() and probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise AssertionError("The shop does not answer.")
+    raise AssertionError(f"The shop did not start.\n{log.read_text()}")
 
 
 def _free_port():

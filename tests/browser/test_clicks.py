@@ -14,13 +14,17 @@ def page_of(pk):
     return f"{EVENTS}{pk}/change/"
 
 
+def contact_of(pk):
+    return f"{EVENTS}contact/{pk}/"
+
+
 def reload_until_sent(page):
     end = time.monotonic() + PATIENCE
-    status = page.locator(".field-status_label .brevo-status")
-    while status.inner_text() != "Sent" and time.monotonic() < end:
+    status = page.locator("h1 .brevo-status")
+    while status.inner_text() != "Accepted" and time.monotonic() < end:
         page.wait_for_timeout(200)
         page.reload()
-    expect(status).to_have_text("Sent")
+    expect(status).to_have_text("Accepted")
     expect(status).to_have_class("brevo-status brevo-status-sent")
 
 
@@ -28,25 +32,28 @@ def reload_until_sent(page):
 class ResendTests:
     def test_makes_a_failed_event_green(self, admin, served):
         admin.goto(page_of(served.resendable()))
-        expect(admin.locator(".field-status_label")).to_contain_text("Failed")
+        expect(admin.locator(".brevo-answer")).to_contain_text("refused")
 
         admin.get_by_role("button", name="Resend").click()
-        expect(admin.get_by_text("1 event becomes due again")).to_be_visible()
+        expect(admin.get_by_text("1 event will be resent")).to_be_visible()
         admin.get_by_role("button", name="Resend").click()
-        expect(admin.get_by_text("1 event is due again.")).to_be_visible()
+        expect(admin.get_by_text("1 event will be sent again.")).to_be_visible()
 
         reload_until_sent(admin)
-        expect(admin.locator(".brevo-timeline")).to_contain_text("Request: 204 after")
+        expect(admin.locator(".brevo-answer")).to_contain_text("It had failed")
+        expect(admin.locator(".brevo-answer")).to_contain_text("admin resent it.")
+        steps = admin.locator(".brevo-step strong").all_inner_texts()
+        assert steps == ["Captured", "400 Bad Request", "Failed", "Resent by admin", "204 Accepted"]
 
     def test_works_from_the_keyboard_and_shows_where_one_is(self, admin, served):
         admin.goto(page_of(served.resendable(1)))
 
         self._tab_to(admin, "Resend")
         admin.keyboard.press("Enter")
-        expect(admin.get_by_text("1 event becomes due again")).to_be_visible()
+        expect(admin.get_by_text("1 event will be resent")).to_be_visible()
         self._tab_to(admin, "Resend")
         admin.keyboard.press("Enter")
-        expect(admin.get_by_text("1 event is due again.")).to_be_visible()
+        expect(admin.get_by_text("1 event will be sent again.")).to_be_visible()
 
         reload_until_sent(admin)
 
@@ -73,29 +80,30 @@ class CancelTests:
         admin.goto(page_of(pk))
 
         admin.get_by_role("button", name="Cancel event").click()
-        expect(admin.get_by_text("1 event does not go out any more.")).to_be_visible()
+        expect(admin.get_by_text("1 event will be cancelled and not sent.")).to_be_visible()
         assert served.status(pk) == "pending"
-        admin.get_by_role("button", name="Cancel the events").click()
+        admin.get_by_role("button", name="Cancel 1 event").click()
 
-        expect(admin.get_by_text("1 event is cancelled.")).to_be_visible()
-        expect(admin.locator(".field-status_label")).to_contain_text("Cancelled by an operator")
+        expect(admin.get_by_text("1 event was cancelled.")).to_be_visible()
+        expect(admin.locator(".brevo-answer")).to_contain_text("Not sent: admin cancelled it")
         assert served.status(pk) == "cancelled"
 
 
 @pytest.mark.slow
 class EraseTests:
     def test_leaves_no_address_on_any_page(self, admin, served):
-        pk = served.event("sent")
+        same = "SELECT 1 FROM brevo_events_outboxevent AS other WHERE other.contact = event.contact"
+        pk = served.event("sent", where=f"EXISTS ({same} AND other.id <> event.id)")
         admin.goto(page_of(pk))
-        address = admin.locator(".field-email .readonly").inner_text()
+        address = admin.locator(".brevo-facts dd a").first.inner_text()
         expect(admin.locator("#brevo-body")).to_contain_text(address)
-        others = admin.locator(".brevo-others a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+        others = admin.locator(".brevo-list a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
 
         admin.get_by_role("button", name="Erase contact").click()
         expect(admin.get_by_text(f"1 contact: {address}")).to_be_visible()
-        admin.get_by_role("button", name="Erase for good").click()
+        admin.get_by_role("button", name="for good").click()
 
-        expect(admin.get_by_text("erased.")).to_be_visible()
+        expect(admin.locator(".messagelist")).to_contain_text("erased.")
         for path in (page_of(pk), others[0], EVENTS):
             admin.goto(path)
             assert address not in admin.content()
@@ -110,6 +118,7 @@ class CopyTests:
         page = open_page(storage_state=session, permissions=["clipboard-read", "clipboard-write"])
         page.goto(page_of(served.event("sent", 1)))
 
+        page.get_by_text("JSON" if which == "body" else "As a curl command", exact=True).click()
         page.locator(f"[data-copies=brevo-{which}]").click()
 
         expect(page.get_by_text("Copied.")).to_be_visible()
@@ -121,6 +130,7 @@ class CopyTests:
         admin.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
         admin.goto(page_of(served.event("sent", 1)))
 
+        admin.get_by_text("JSON", exact=True).click()
         admin.locator("[data-copies=brevo-body]").click()
 
         expect(admin.get_by_text("Selected: press Ctrl+C.")).to_be_visible()

@@ -7,14 +7,14 @@ from tests.browser.shop import EVENTS, OVERVIEW
 from tests.browser.test_clicks import page_of, reload_until_sent
 
 HELD = 2000  # milliseconds, in which a resent event would have gone out several times over
-BANNER = "Delivery is paused: nothing goes out."
+BANNER = "Delivery is paused by "
 
 
 def resend(page, pk):
     page.goto(page_of(pk))
     page.get_by_role("button", name="Resend").click()
     page.get_by_role("button", name="Resend").click()
-    expect(page.get_by_text("1 event is due again.")).to_be_visible()
+    expect(page.get_by_text("1 event will be sent again.")).to_be_visible()
 
 
 @pytest.mark.slow
@@ -24,9 +24,11 @@ class PauseTests:
         admin.goto(OVERVIEW)
         expect(admin.get_by_text(BANNER)).to_have_count(0)
 
+        admin.get_by_role("link", name="Pause delivery…").click()
+        admin.get_by_label("Reason").fill("deploy 4.2")
         admin.get_by_role("button", name="Pause delivery").click()
         expect(admin.get_by_text(BANNER)).to_be_visible()
-        expect(admin.locator(".brevo-gate")).to_contain_text("Paused by an operator")
+        expect(admin.locator(".brevo-banner")).to_contain_text("deploy 4.2")
         resend(admin, pk)
         admin.wait_for_timeout(HELD)
         assert served.status(pk) == "pending"
@@ -35,7 +37,7 @@ class PauseTests:
         admin.get_by_role("link", name="See the overview").click()
 
         admin.get_by_role("button", name="Resume delivery").click()
-        expect(admin.get_by_text("Delivery is resumed: what is due goes out.")).to_be_visible()
+        expect(admin.get_by_text("Delivery is resumed: due events are sent.")).to_be_visible()
         expect(admin.get_by_text(BANNER)).to_have_count(0)
         admin.goto(page_of(pk))
         reload_until_sent(admin)
@@ -70,4 +72,42 @@ class ChartTests:
         cells = days.locator("tbody td:nth-of-type(1)").all_inner_texts()
         assert len(cells) == 30
         total = f"{sum(int(cell.replace(',', '')) for cell in cells):,}"
-        expect(days.locator(".brevo-legend")).to_contain_text(f"{total} sent")
+        expect(days.locator(".brevo-legend")).to_contain_text(f"{total} accepted")
+
+    def test_shows_the_figures_of_a_column_at_once_without_script(self, open_page, session):
+        page = open_page(storage_state=session, java_script_enabled=False)
+        page.goto(OVERVIEW)
+        column = page.locator("svg.brevo-chart").last.locator(".brevo-column").nth(10)
+        expect(column.locator(".brevo-value")).to_be_hidden()
+
+        column.hover()
+
+        expect(column.locator(".brevo-value")).to_be_visible()
+        expect(column.locator(".brevo-value")).to_contain_text("accepted")
+        link = column.get_by_role("link", name="accepted")
+        assert link.get_attribute("aria-label") in column.locator(".brevo-value").text_content()
+
+    def test_has_a_gutter_beside_the_bars_and_failures_below_the_line(self, admin):
+        for width in (390, 1280):
+            admin.set_viewport_size({"width": width, "height": 900})
+            admin.goto(OVERVIEW)
+            days = admin.get_by_role("region", name="Last 30 days")
+
+            numbers = [box(text) for text in days.locator(".brevo-gutter text").all()]
+            plot, zero = box(days.locator("svg.brevo-chart")), box(days.locator(".brevo-zero"))["y"]
+            assert max(number["x"] + number["width"] for number in numbers) <= plot["x"]
+            assert all(box(bar)["y"] >= zero - 1 for bar in days.locator(".brevo-fill-failed").all()[:-1])
+            assert all(box(bar)["y"] < zero for bar in days.locator(".brevo-column .brevo-fill-sent").all())
+
+    def test_is_seen_in_forced_colours(self, open_page, session):
+        page = open_page(storage_state=session, forced_colors="active")
+        page.goto(OVERVIEW)
+        fill = "element => getComputedStyle(element).fill"
+        chart = page.locator("svg.brevo-chart").last
+
+        colours = {chart.locator(f".brevo-fill-{kind}").first.evaluate(fill) for kind in ("sent", "failed")}
+        assert len(colours | {page.evaluate("getComputedStyle(document.body).backgroundColor")}) == 3
+
+
+def box(locator):
+    return locator.bounding_box()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser import shop
 from tests.browser.shop import EVENTS
 
 
@@ -29,7 +30,7 @@ def told(page, name):
 
 @pytest.mark.slow
 class VisitTests:
-    def test_shows_beside_the_pages_what_is_captured_and_answered(self, page, admin):
+    def test_shows_beside_the_pages_what_is_captured_and_answered(self, page, admin, served):
         sign_in(page, "ada@example.com")
         add(page, "Brume mug")
         expect(told(page, "cart_updated")).to_contain_text("Sent · 204")
@@ -46,12 +47,14 @@ class VisitTests:
 
         admin.goto(f"{EVENTS}?q=ada@example.com")
         rows = admin.locator("#result_list tbody tr")
-        expect(rows).to_have_count(3)
+        expect(rows).to_have_count(4)  # with the call of identify
         expect(rows.first).to_contain_text("order_completed")
-        expect(rows.first).to_contain_text("Sent")
+        expect(rows.first).to_contain_text("Accepted")
         rows.first.get_by_role("link", name="order_completed").click()
-        expect(admin.locator(".brevo-timeline")).to_contain_text("Request: 204 after")
-        expect(admin.locator("#brevo-body")).to_contain_text('"total": 48.4')
+        expect(admin.locator(".brevo-timeline")).to_contain_text("204 Accepted")
+        expect(admin.locator(".brevo-content")).to_contain_text("Brume mug")
+        expect(admin.locator(".brevo-content")).to_contain_text(f"{served.url}/products/brume-mug/")
+        expect(admin.locator(".brevo-values").first).to_contain_text("48.40")
 
     def test_who_is_blocklisted_sees_the_refusal_and_still_shops(self, page):
         sign_in(page, "bob@blocked.example", "Bob")
@@ -64,8 +67,76 @@ class VisitTests:
         sign_in(page, "eve@flaky.example", "Eve")
         add(page, "Minuit watch")
 
-        expect(told(page, "cart_updated")).to_contain_text("Next attempt at")
+        expect(told(page, "cart_updated")).to_contain_text("Next attempt in")
         loads = []
         page.on("framenavigated", lambda frame: loads.append(frame.url))
         expect(told(page, "cart_updated")).to_contain_text("Sent · 204")
         assert loads == []
+
+
+@pytest.mark.slow
+class StoryTests:
+    @pytest.mark.parametrize("has_script", [True, False])
+    def test_ada_orders_while_brevo_is_down_and_gets_no_reminder(self, new_shop, browser, has_script):
+        page = browser.new_page(base_url=new_shop.url, java_script_enabled=has_script)
+
+        def wait_for(locator, text):
+            for _ in range(60):
+                if has_script or text in locator.inner_text():
+                    break
+                page.wait_for_timeout(500)
+                page.get_by_role("link", name="Refresh").click()
+            expect(locator).to_contain_text(text)
+
+        page.goto("/")
+        expect(page.locator(".panel")).to_contain_text("the shop does not know yours")
+        page.get_by_role("button", name="Ada").click()
+        expect(page.get_by_role("button", name="Ada", pressed=True)).to_be_visible()
+        add(page, "Brume mug")
+        wait_for(told(page, "cart_updated").first, "Sent · 204")
+        expect(page.locator(".verdict")).to_contain_text("Reminder to Ada in 0:")
+
+        page.get_by_role("button", name="Down").click()
+        expect(page.get_by_role("heading", name="Your cart")).to_be_visible()
+        page.get_by_role("link", name="Check out").click()
+        page.get_by_role("button", name="Place the order").click()
+        wait_for(told(page, "order_completed").first, "Next attempt in 0:")
+
+        page.get_by_role("button", name="Works").click()
+        wait_for(told(page, "order_completed").first, "Sent · 204")
+        expect(page.locator(".verdict")).to_contain_text("No reminder: Ada ordered")
+        page.context.close()
+
+    def test_a_refused_key_holds_everything_until_it_is_accepted_again(self, new_shop, browser):
+        page = browser.new_page(base_url=new_shop.url)
+        page.goto("/")
+        page.get_by_role("button", name="Refuses key").click()
+        page.get_by_role("button", name="Eve").click()
+        add(page, "Brume mug")
+        expect(page.locator(".delivery")).to_contain_text("Brevo does not accept the key (401). Next try in 0:")
+        expect(told(page, "cart_updated")).to_contain_text("Waits until delivery goes on.")
+
+        page.get_by_role("button", name="Works").click()
+
+        expect(page.locator(".delivery")).to_have_count(0)
+        expect(told(page, "cart_updated")).to_contain_text("Sent · 204")
+        page.context.close()
+
+    def test_link_in_the_terminal_leads_to_the_overview_once(self, new_shop, browser):
+        def expect_heading(address, heading):
+            page = browser.new_page()
+            page.goto(address)
+            expect(page.get_by_role("heading", name=heading)).to_be_visible()
+            page.context.close()
+
+        link = new_shop.link
+        expect_heading(link, "Overview")
+        expect_heading(link, "This link has been used")
+        expect_heading(new_shop.link, "Overview")
+
+
+@pytest.fixture(scope="module")
+def new_shop(history, tmp_path_factory):
+    """A shop whose Brevo may be broken."""
+    with shop.serving(tmp_path_factory.mktemp("shop"), history) as served:
+        yield served

@@ -8,7 +8,8 @@ from django.db import connection, models, transaction
 from django.test.utils import isolate_apps
 
 from brevo_events import Event, track_many
-from brevo_events.columns import ExactCharField, ExactTextField, UtcNow, in_seconds
+from brevo_events.clock import UtcNow, in_seconds
+from brevo_events.fields import ExactCharField, ExactTextField
 from brevo_events.models import Gate, OutboxEvent
 
 pytestmark = pytest.mark.django_db
@@ -59,11 +60,12 @@ class ExactTextTests:
         assert [event.name for event in OutboxEvent.objects.filter(name=models.F("object_id"))] == ["ada"]
 
     def test_comes_back_as_it_went_in(self):
-        text = " Zoë 🛒 漢字 \\ ' \" % _ \t\r\n e\u0301 \U0010ffff "
-        OutboxEvent.of(Event(text, "a@b.de", object_id=text, data={"x": text})).save()
+        text = " Zoë 🛒 漢字 \\ ' \" % _ e\u0301 \U0010ffff "
+        lines = f"{text} \t\r\n \x1b \x85 \u2028"
+        OutboxEvent.of(Event(text, "a@b.de", object_id=text, data={"x": lines})).save()
 
         event = OutboxEvent.objects.get()
-        assert (event.name, event.object_id, event.data) == (text, text, {"x": text})
+        assert (event.name, event.object_id, event.data) == (text, text, {"x": lines})
 
     def test_takes_the_longest_body_name_and_address(self):
         longest = Event("é" * 255, "é" * 242 + "@example.com", object_id="🛒" * 255, data={"x": "é" * 23_500})
@@ -149,6 +151,6 @@ class ColumnTests:
                 app_label = "shop"
 
         short, long = Sample._meta.get_field("short"), Sample._meta.get_field("long")
-        assert short.deconstruct()[1:] == ("brevo_events.columns.ExactCharField", [], {"max_length": 5})
-        assert long.deconstruct()[1:] == ("brevo_events.columns.ExactTextField", [], {})
+        assert short.deconstruct()[1:] == ("brevo_events.fields.ExactCharField", [], {"max_length": 5})
+        assert long.deconstruct()[1:] == ("brevo_events.fields.ExactTextField", [], {})
         assert bool(short.db_parameters(connection)["collation"]) == (connection.vendor == "mysql")

@@ -1,0 +1,9 @@
+"""The example shop for ASGI servers, which end it cleanly."""
+
+from __future__ import annotations
+
+from django.core.asgi import get_asgi_application
+
+from brevo_events.contrib.asgi import finish_on_shutdown
+
+application = finish_on_shutdown(get_asgi_application())
