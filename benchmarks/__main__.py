@@ -1,8 +1,8 @@
 """
 Measure brevo_events, and hold it against its targets.
 
-``python -m benchmarks [capture] [claim] [delivery] [processes] [memory] [latency] [prune] [admin] [--quick]``
-from the project's root. SQLite always, and the servers that ``TEST_POSTGRES_URL``
+``python -m benchmarks [NAME …] [--quick]``, by default all of them, from the
+project's root. SQLite always, and the servers that ``TEST_POSTGRES_URL``
 and ``TEST_MARIADB_URL`` name, each in a process of its own.
 """
 
@@ -18,7 +18,20 @@ from importlib import import_module
 
 from benchmarks import databases
 
-NAMES = ("capture", "claim", "delivery", "processes", "memory", "latency", "prune", "admin")
+NAMES = (
+    "capture",
+    "claim",
+    "costs",
+    "delivery",
+    "processes",
+    "memory",
+    "latency",
+    "idle",
+    "pages",
+    "faults",
+    "prune",
+    "admin",
+)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from django.test import Client
 
 from benchmarks import databases, rows
 from benchmarks.figures import Figure, interleave
-from brevo_events.events import contact_of
+from brevo_events.addresses import contact_hash
 from brevo_events.models import OutboxEvent, Reason, Status
 
 CONTACTS = 20_000
@@ -27,22 +27,36 @@ WAITING = 2_000
 IN_100 = {Status.FAILED: (Reason.REJECTED, 400, (7, 57)), Status.CANCELLED: (Reason.SUPERSEDED, None, (3, 30, 80))}
 EVENTS = "/admin/brevo_events/outboxevent/"
 ADDRESS = "customer@example.com"
+TABS = {tab: tab for tab in ("waiting", "failed", "cancelled")} | {"sent": "accepted", "superseded": "not needed"}
 PAGES = {
     "list": "",
-    **{f"list, status {status}": f"?status={status}" for status in Status.values},
-    **{f"list, response {code}": f"?response={code}" for code in ("2", "3", "4", "5", "none")},
-    **{f"list, ended in {days} days": f"?ended={days}" for days in (1, 7, 30)},
+    **{f"list, {label}": f"?status={status}" for status, label in TABS.items()},
+    **{f"list, answer {code}": f"?response={code}" for code in ("2", "3", "4", "5", "none")},
+    **{f"list, captured: {span}": f"?span={span}" for span in ("hour", "today", "yesterday", "week", "month")},
+    **{f"list, finished: {span}": f"?when=finished&span={span}" for span in ("hour", "yesterday", "month")},
     "list, of one name": "?name=cart_updated",
     "list, of a name that is rare": "?name=rare",
-    "list, sent of 30 days": "?status=sent&ended=30",
+    "list, of a name that is rare, of a month": "?name=rare&span=month",
+    "list, failed, captured yesterday": "?status=failed&span=yesterday",
+    "list, failed, captured in a month": "?status=failed&span=month",
+    "list, accepted, finished in a month": "?status=sent&when=finished&span=month",
     "list, failed of one name": "?status=failed&name=cart_updated",
-    "list, failed of 30 days with 4xx": "?status=failed&ended=30&response=4",
-    "list, sent of 30 days with 4xx (none)": "?status=sent&ended=30&response=4",
+    "list, failed of a name that is rare": "?status=failed&name=rare",
+    "list, waiting of a name that is rare": "?status=waiting&name=rare",
+    "list, failed in a month with 4xx": "?status=failed&when=finished&span=month&response=4",
+    "list, accepted in a month with 4xx (none)": "?status=sent&when=finished&span=month&response=4",
     "list, last page": "?p=200",
+    "list, last page of what was captured in a month": "?span=month&p=200",
+    "list, last page of what finished in a month": "?when=finished&span=month&p=200",
     "search by address": f"?q={ADDRESS}",
+    "search by address, failed": f"?q={ADDRESS}&status=failed",
     "search by object": "?q=cart:77",
-    "search by number": "?q=77",
+    "search by ID": "?q=%2377",
+    "search by a number": "?q=77",
+    "search by order number": "?q=2026-101249",
+    "search for nothing": "?q=nothing",
     "page of an event": "77/change/",
+    "page of a contact": "contact/77/",
     "overview, counted anew": "overview/",
 }
 
@@ -118,7 +132,7 @@ def _fill(count: int) -> None:
     rows.add_attempts()
     rows.fill(WAITING, contact=contact)
     # One customer among all, and a name that few events have.
-    OutboxEvent.objects.filter(pk__in=range(1, 41)).update(email=ADDRESS, contact=contact_of(ADDRESS), name="rare")
+    OutboxEvent.objects.filter(pk__in=range(1, 41)).update(email=ADDRESS, contact=contact_hash(ADDRESS), name="rare")
     rows.analyse()
     if databases.current().vendor == "sqlite":
         # Nobody analyses it by itself, so that its planner guesses.

@@ -32,17 +32,24 @@ SIGNALS = (pre_save, post_save, pre_delete, post_delete)
 
 def run(quick: bool) -> list[Figure]:
     """Hold captures against the bare INSERT of the same rows, and a save() against one without the app."""
+    looks_first = connection.vendor == "mysql"  # a capture with a key
     captures = _captures(20 if quick else 60)
     saves = _saves(20 if quick else 60)
     return [
         Figure("track() / create()", captures["track"], "µs", captures["create"], at_most=1.25),
         Figure("track() coalesced / create()", captures["coalesced"], "µs", captures["create"], at_most=1.25),
-        Figure("track() with a key / create()", captures["keyed"], "µs", captures["create"], at_most=1.40),
+        Figure(
+            "track() with a key / create()",
+            captures["keyed"],
+            "µs",
+            captures["create"],
+            at_most=2.2 if looks_first else 1.40,
+        ),
         Figure("track_many of 100, a row / create()", captures["track_many"], "µs", captures["create"], at_most=0.55),
         Figure("save() nobody watches / no receivers", saves["with"], "µs", saves["without"], at_most=1.05),
         Figure("queries that a capture adds", [_queries()], "", at_most=1, at_least=1),
         Figure("the same, coalesced", [_queries(coalesce=True)], "", at_most=1, at_least=1),
-        Figure("the same, with a key", [_queries(idempotency_key="1")], "", at_most=1, at_least=1),
+        Figure("the same, with a key", [_queries(idempotency_key="1")], "", at_most=1 + looks_first, at_least=1),
         Figure("the same, with supersedes", [_queries(supersedes=("cart_updated",))], "", at_most=2, at_least=2),
     ]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -45,6 +47,20 @@ def workers(count: int, url: str) -> Iterator[list[int]]:
             if process.stdout.readline() != b"ready\n":
                 raise RuntimeError("A worker did not start.")
         yield [process.pid for process in started]
+
+
+@contextmanager
+def page(engine: str, url: str) -> Iterator[tuple[str, int]]:
+    """Serve the page with that engine on the database of that alias; yields its address and the worker's process."""
+    port = _free_port()
+    given = {"default": connections.databases[engine], "brevo_events": {"URL": url, "ENGINE": engine}}
+    options = ["--worker-class=gthread", "--threads=4", f"--bind=127.0.0.1:{port}", "--log-level=error"]
+    environment = {**os.environ, "BENCHMARK": json.dumps(given)}
+    with _started(["-m", "gunicorn", *options, "benchmarks.page:application"], env=environment) as process:
+        address = f"http://127.0.0.1:{port}/"
+        _wait_for_port(port)
+        urllib.request.urlopen(address, timeout=PATIENCE).close()
+        yield address, machine.children(process.pid)[0]
 
 
 @contextmanager

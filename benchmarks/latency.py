@@ -11,15 +11,15 @@ from django.test import override_settings
 
 from benchmarks import children, databases, rows
 from benchmarks.figures import Figure
+from brevo_events.conf import settings as app_settings
 from brevo_events.testing import FakeBrevo
 from brevo_events.tracking import track
-from brevo_events.worker import IDLE
 
 PAUSE = 0.05  # seconds in which an engine goes to sleep
 
 
 def run(quick: bool) -> list[Figure]:
-    """Time single events. No floor: the worker looks once a second, the others at once."""
+    """Time single events. No floor: the worker looks every POLL_SECONDS, the others at once."""
     databases.empty()
     count = 30
     with FakeBrevo() as brevo:
@@ -31,9 +31,9 @@ def run(quick: bool) -> list[Figure]:
 
 
 def _worker_samples(brevo: FakeBrevo, count: int) -> list[float]:
-    """Capture at moments spread evenly over the worker's second."""
+    """Capture at moments spread evenly between two looks of the worker."""
     with children.workers(1, brevo.url):
-        return _samples(brevo, "worker", count, lambda number: (number + 0.5) / count * IDLE)
+        return _samples(brevo, "worker", count, lambda number: (number + 0.5) / count * app_settings.POLL_SECONDS)
 
 
 def _samples(brevo: FakeBrevo, engine: str, count: int, pause: Callable[[int], float]) -> list[float]:

@@ -73,6 +73,17 @@ def resident_megabytes(pid: int, *, peak: bool = False) -> float:
     return int(found[1]) / 1024
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used, by all its threads; Linux only."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children; Linux only."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def _cpu_model() -> str:
     with suppress(OSError):
         if found := re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()):

@@ -16,11 +16,10 @@ from statistics import median
 
 from benchmarks import children, databases, machine, rows
 from benchmarks.figures import Figure
+from brevo_events.answers import Answer
 from brevo_events.choices import Reason, Status
 from brevo_events.delivery import claim, record
-from brevo_events.delivery.attempts import Attempt
-from brevo_events.models import Gate, OutboxEvent
-from brevo_events.retry import Answer
+from brevo_events.models import OutboxEvent
 
 WINDOW = 2.0  # seconds
 ROUNDS = 25  # then the pruner works alone, until it is done
@@ -80,12 +79,12 @@ def _by_turns(process: subprocess.Popen[bytes]) -> tuple[list[dict], list[Window
 def _work() -> Window:
     window, ends_at = Window(), time.perf_counter() + WINDOW
     while time.perf_counter() < ends_at:
-        gate = Gate.load()
         began = time.perf_counter()
-        events = claim(LIMIT)
+        attempts = claim(LIMIT).attempts
         claimed = time.perf_counter()
-        attempts = [Attempt(event, gate, time.monotonic() + 60, Answer(204)) for event in events]
-        pks = [event.pk for event in events]
+        for attempt in attempts:
+            attempt.answer = Answer(204)
+        pks = [attempt.event.pk for attempt in attempts]
         ready = time.perf_counter()
         record(attempts)
         recorded = time.perf_counter()
