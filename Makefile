@@ -4,16 +4,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo shop test chaos bench pictures lint types format build clean
+.PHONY: demo shop test matrix chaos bench pictures docs lint types format build clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python example_project/manage.py demo $(if $(EMAIL),--email "$(EMAIL)")
 
 shop: $(VENV)/.runtime
-	@$(BIN)/python example_project/manage.py shop
+	@$(BIN)/python example_project/manage.py shop $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.dev
 	@PYTHON=$(BIN)/python sh tests/run.sh
+
+matrix: $(VENV)/.dev
+	$(BIN)/nox
 
 chaos: $(VENV)/.dev
 	@PYTHON=$(BIN)/python sh tests/run.sh chaos
@@ -23,6 +26,10 @@ bench: $(VENV)/.dev
 
 pictures: $(VENV)/.dev
 	@$(BIN)/python -m tests.browser.pictures
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky docs build/docs
+	@echo "Open build/docs/index.html"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -41,7 +48,7 @@ build: $(VENV)/.dev
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .nox build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -52,5 +59,10 @@ $(VENV)/.runtime: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"  # it knows dependency groups
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.docs: pyproject.toml docs/requirements.txt | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --requirement docs/requirements.txt
+	@touch $@
