@@ -120,6 +120,25 @@ class SurpriseTests:
         assert WHOLE[connection.vendor] not in plan_of(queries[0]["sql"])
 
 
+class BacklogTests:
+    """The planner looked before any event of a backlog was sent."""
+
+    def test_what_is_newest_of_its_key_is_found_without_a_look_at_what_has_been_sent(self):
+        row = OutboxEvent.of(Event("a", "a@example.com"))
+        values = {"name": "a", "email": row.email, "body": row.body}
+        backlog = [OutboxEvent(**values, contact=str(n)) for n in range(3000)]
+        OutboxEvent.objects.bulk_create(backlog, batch_size=1000)
+        analyse(OutboxEvent)
+        sent = OutboxEvent.objects.filter(pk__lte=backlog[-200].pk)
+        sent.update(status=Status.SENT, due_at=None, finished_at=timezone.now())
+
+        with CaptureQueriesContext(connection) as queries:
+            claim(100)
+
+        (look,) = [query["sql"] for query in queries if "LIMIT 1)" in query["sql"]]
+        assert "brevo_events_status" not in plan_of(look)
+
+
 @pytest.mark.skipif(connection.vendor != "mysql", reason="only it is told which index to use")
 class NeverAnalysedTests:
     @pytest.fixture
