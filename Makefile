@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo shop test matrix chaos bench pictures docs lint types format build clean
+.PHONY: demo shop test test-unit test-processes test-browser coverage matrix chaos bench pictures docs lint types format build clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python example_project/manage.py demo $(if $(EMAIL),--email "$(EMAIL)")
@@ -13,7 +13,13 @@ shop: $(VENV)/.runtime
 	@$(BIN)/python example_project/manage.py shop $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.dev
-	@PYTHON=$(BIN)/python sh tests/run.sh
+	@PYTHON=$(BIN)/python sh tests/run.sh suite
+
+test-unit test-processes test-browser: test-%: $(VENV)/.dev
+	@PYTHON=$(BIN)/python sh tests/run.sh $*
+
+coverage: $(VENV)/.dev
+	@PYTHON=$(BIN)/python sh tests/run.sh coverage
 
 matrix: $(VENV)/.dev
 	$(BIN)/nox

@@ -16,6 +16,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = {"5.2": ["3.11", "3.12", "3.13"], "6.0": ["3.12", "3.13"], "6.1": ["3.12", "3.13"]}
+FOLDERS = ("tests/unit", "tests/http", "tests/database")
 LOWEST = ("django==5.2", "django-environ==0.11.2", "requests==2.32.4", "urllib3==1.26.20", "idna==2.5")
 
 
@@ -25,7 +26,7 @@ def suite(session: nox.Session, *installed: str, **environment: str) -> None:
     session.install("--quiet", "--editable", ".", "--group", "test")
     session.install("--quiet", *installed)
     session.run("python", "-m", "pip", "freeze", "--exclude-editable")
-    session.run("pytest", "-n", "4", "-m", "not slow", *session.posargs, env=environment)
+    session.run("pytest", "-n", "4", "--dist", "worksteal", *(session.posargs or FOLDERS), env=environment)
 
 
 @nox.session

@@ -13,7 +13,7 @@ from brevo_events.transports import locmem
 KEY = "ghijklmnopqrstuvwxyzqzjx"
 
 
-# What drives a browser is in the group ``dev``, not in ``test``.
+# The driver of the browser is in the group ``dev``, not in ``test``.
 collect_ignore = [] if find_spec("playwright") else ["browser"]
 
 

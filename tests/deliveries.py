@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db import OperationalError
+
 from brevo_events import delivery
 from brevo_events.answers import Answer
 from brevo_events.clock import boottime
@@ -43,3 +45,16 @@ def record(attempts):
 def open_gate():
     """Let delivery go on, as an accepted probe does."""
     Gate.load().open()
+
+
+def fail_at_first(monkeypatch, step, times):
+    """Let the database be away for the first calls of a step of the pipeline."""
+    monkeypatch.setattr("brevo_events.worker.DATABASE_PAUSE", 0.01)
+    left, real = iter(range(times)), getattr(delivery, step)
+
+    def sometimes(*arguments, **options):
+        if next(left, None) is not None:
+            raise OperationalError("gone")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(f"brevo_events.delivery.pipeline.{step}", sometimes)

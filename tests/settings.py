@@ -27,6 +27,7 @@ DATABASES = {
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, since the tests of several connections need a database that they can share.
     DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
+    DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA synchronous = OFF"  # no test cuts the power
     DATABASES["default"]["TEST"] = {"NAME": env("TEST_SQLITE_FILE", default="test_brevo_events.sqlite3")}
 if env.bool("TEST_PYMYSQL", default=False):
     import pymysql

@@ -49,7 +49,6 @@ def admin(open_page, session):
     return open_page(storage_state=session, bypass_csp=True)
 
 
-@pytest.mark.slow
 class AdminTests:
     def test_overview_and_banner(self, admin):
         admin.goto(OVERVIEW)
@@ -115,7 +114,6 @@ class AdminTests:
         assert complaints(admin) == []
 
 
-@pytest.mark.slow
 class ShopTests:
     def test_pages_of_a_stranger(self, page):
         for path in ("/", "/products/brume-mug/", "/cart/", "/account/"):

@@ -28,7 +28,6 @@ def reload_until_sent(page):
     expect(status).to_have_class("brevo-status brevo-status-sent")
 
 
-@pytest.mark.slow
 class ResendTests:
     def test_makes_a_failed_event_green(self, admin, served):
         admin.goto(page_of(served.resendable()))
@@ -73,7 +72,6 @@ class ResendTests:
         assert button.evaluate("element => element.matches(':focus-visible')")
 
 
-@pytest.mark.slow
 class CancelTests:
     def test_ends_what_waits(self, admin, served):
         pk = served.event("pending")
@@ -89,7 +87,6 @@ class CancelTests:
         assert served.status(pk) == "cancelled"
 
 
-@pytest.mark.slow
 class EraseTests:
     def test_leaves_no_address_on_any_page(self, admin, served):
         same = "SELECT 1 FROM brevo_events_outboxevent AS other WHERE other.contact = event.contact"
@@ -111,7 +108,6 @@ class EraseTests:
         expect(admin.locator("#result_list tbody tr")).to_have_count(0)
 
 
-@pytest.mark.slow
 class CopyTests:
     @pytest.mark.parametrize(("which", "begins"), [("body", "{\n"), ("curl", "curl -X POST ")])
     def test_copies(self, open_page, session, served, which, begins):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.shop import EVENTS
@@ -20,7 +19,6 @@ for number in range(12):
 """
 
 
-@pytest.mark.slow
 class EventTests:
     def test_loads_no_more_than_it_needs(self, admin, served):
         requests = []
@@ -73,7 +71,6 @@ class EventTests:
         assert when["x"] < step["x"]
 
 
-@pytest.mark.slow
 class StoryTests:
     """Did Ada get her reminder, and why not? Two clicks."""
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.shop import EVENTS
@@ -9,7 +8,6 @@ INDEX = "/admin/brevo_events/"
 MESSAGE = "Contact is blocklisted"
 
 
-@pytest.mark.slow
 class ResendTests:
     def test_of_all_that_failed_with_a_message_takes_three_clicks(self, admin, served):
         admin.goto(INDEX)
@@ -36,7 +34,6 @@ class ResendTests:
         expect(group).to_be_visible()
 
 
-@pytest.mark.slow
 class ShowTests:
     def test_leads_to_exactly_the_events_of_a_group(self, admin):
         admin.goto(f"{EVENTS}overview/")

@@ -5,7 +5,6 @@ import pytest
 from tests.browser.guard import Guard
 
 
-@pytest.mark.slow
 class GuardTests:
     """A guard that sees nothing would let every other test pass."""
 

@@ -9,7 +9,6 @@ from tests.browser.test_clicks import contact_of, page_of
 HIDDEN_WIDTH = "element => element.scrollWidth - element.clientWidth"
 
 
-@pytest.mark.slow
 class LayoutTests:
     @pytest.mark.parametrize("width", [1280, 1600, 1800])
     def test_shows_the_list_as_a_whole(self, admin, width):

@@ -33,7 +33,6 @@ def updates(page, when):
     when()
 
 
-@pytest.mark.slow
 class EventTests:
     def test_of_an_unfinished_event_shows_its_end_and_looks_no_more(self, admin, served):
         number = capture(served)
@@ -54,7 +53,6 @@ class EventTests:
         expect(admin.get_by_role("button", name=PAUSE)).to_have_count(0)
 
 
-@pytest.mark.slow
 class ListTests:
     def test_tells_of_new_events_and_moves_none(self, admin, served):
         admin.goto(EVENTS)
@@ -73,7 +71,6 @@ class ListTests:
         expect(admin.locator("[data-news]")).to_be_hidden()
 
 
-@pytest.mark.slow
 class OverviewTests:
     def test_shows_state_and_figures_as_they_become(self, admin, served):
         admin.goto(OVERVIEW)

@@ -40,7 +40,6 @@ def served(history, tmp_path_factory):
         yield served
 
 
-@pytest.mark.slow
 class MarkupTests:
     """Each text as a whole, as it was captured; the guard of the page sees what would run or load."""
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.shop import EVENTS, OVERVIEW
@@ -17,7 +16,6 @@ def resend(page, pk):
     expect(page.get_by_text("1 event will be sent again.")).to_be_visible()
 
 
-@pytest.mark.slow
 class PauseTests:
     def test_holds_everything_back_until_delivery_is_resumed(self, admin, served):
         pk = served.resendable()
@@ -43,7 +41,6 @@ class PauseTests:
         reload_until_sent(admin)
 
 
-@pytest.mark.slow
 class ChartTests:
     def test_has_bars_of_the_colours_of_the_legend(self, admin):
         admin.goto(OVERVIEW)

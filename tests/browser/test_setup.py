@@ -6,7 +6,6 @@ from playwright.sync_api import expect
 from tests.browser.shop import OVERVIEW
 
 
-@pytest.mark.slow
 class SetupTests:
     @pytest.mark.parametrize("has_script", [True, False])
     def test_finds_all_well_in_the_shop_and_sends_one_event(self, open_page, session, has_script):

@@ -62,7 +62,6 @@ def clicks():
 INDEX, APP = "/admin/", "/admin/brevo_events/"
 
 
-@pytest.mark.slow
 class AnswerTests:
     def test_why_a_contact_got_no_reminder_takes_two_clicks_and_typing(self, admin, served, clicks):
         number, email = served.superseded()
@@ -101,7 +100,6 @@ class AnswerTests:
         assert clicks.count == 4
 
 
-@pytest.mark.slow
 class ListTests:
     def test_resend_yesterday_from_14_to_16_h_takes_four_clicks(self, admin, served, clicks):
         served.python(FAILED)

@@ -28,7 +28,6 @@ def told(page, name):
     return page.locator(".panel [data-event]").filter(has_text=name)
 
 
-@pytest.mark.slow
 class VisitTests:
     def test_shows_beside_the_pages_what_is_captured_and_answered(self, page, admin, served):
         sign_in(page, "ada@example.com")
@@ -74,7 +73,6 @@ class VisitTests:
         assert loads == []
 
 
-@pytest.mark.slow
 class StoryTests:
     @pytest.mark.parametrize("has_script", [True, False])
     def test_ada_orders_while_brevo_is_down_and_gets_no_reminder(self, new_shop, browser, has_script):
