@@ -15,10 +15,10 @@ PATIENCE = 5.0  # seconds that the end of a worker waits for its observers
 
 class Observers:
     """
-    The thread in which observers and loggers are called by workers that run for long.
+    The thread in which long-running workers call observers and loggers.
 
     A slow one must not keep the thread that owns the leases from recording
-    answers: others would send the same events again meanwhile.
+    answers: otherwise other workers would send the same events again.
     """
 
     def __init__(self) -> None:
