@@ -27,13 +27,13 @@ T = TypeVar("T")
 
 def is_testing() -> bool:
     """Return whether Django's test environment is set up, by the mark that ``setup_test_environment`` leaves."""
-    # Not by mail.outbox: the locmem e-mail backend leaves that behind on staging sites too.
+    # Not by mail.outbox, because the locmem e-mail backend creates that on staging sites too.
     test_utils = sys.modules.get("django.test.utils")
     return hasattr(getattr(test_utils, "_TestState", None), "saved_data")
 
 
 class Settings:
-    """Each setting as an attribute, typed and checked: ``InvalidSetting`` is raised when a wrong one is read."""
+    """Each setting as a typed and validated attribute; reading an invalid one raises ``InvalidSetting``."""
 
     URL = Option(str, TRACK_EVENT_URL, safe_url)
     TRANSPORT = Option(str, lambda: "locmem" if is_testing() else "http")  # short name or dotted path
@@ -56,7 +56,7 @@ class Settings:
 
     @classmethod
     def options(cls) -> dict[str, Option[Any]]:
-        """Return each key with its option, except for those of ``secrets``, which nothing may print."""
+        """Return each key with its option, except those in ``secrets``, which must never be printed."""
         return {key: option for key, option in vars(cls).items() if isinstance(option, Option)}
 
     @property
@@ -74,11 +74,11 @@ class Settings:
 
     @property
     def is_strict(self) -> bool:
-        """Whether a wrong value raises even if it could be done without."""
+        """Whether an invalid value raises even if the code could do without it."""
         return is_debug() or is_testing()
 
     def expires_after(self, name: str) -> float | None:
-        """Return the seconds after which events of a name expire by themselves, or None if they do not."""
+        """Return the seconds after which events of a name expire by default, or None if they don't."""
         expires = self.EXPIRES
         span = expires.get(name) if isinstance(expires, Mapping) else expires
         return span.total_seconds() if isinstance(span, timedelta) else span
@@ -91,7 +91,7 @@ class Settings:
                 found = import_string(asked)
             except (ImportError, TypeError, ValueError) as error:
                 raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which cannot be imported.") from error
-        # What an async function returns is true, whatever it would have said.
+        # An async function returns a coroutine, which is always true.
         if asked is not None and (not callable(found) or iscoroutinefunction(found)):
             raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which is no plain function.")
         return cast("Callable[[Any], Any] | None", found)
@@ -139,7 +139,7 @@ class Settings:
             found = import_string(short_names.get(name, name))
         except (ImportError, TypeError, ValueError) as error:
             advice = f"use {', '.join(short_names)} or the dotted path of a class"
-            # What a short name stands for is there: a package that it needs is missing.
+            # The module for a short name always exists, so a package that it needs must be missing.
             problem = str(error) if name in short_names else advice
             raise InvalidSetting(f"BREVO_EVENTS[{key!r}] is {name!r}: {problem}.") from error
         if not (isinstance(found, type) and issubclass(found, base)):
@@ -147,7 +147,7 @@ class Settings:
         return found
 
     def forget(self) -> None:
-        """Look everything up again at the next use."""
+        """Look up every setting again when it is next used."""
         self._given.clear()
 
 
@@ -164,7 +164,7 @@ def is_debug() -> bool:
 
 
 def uses_time_zones() -> bool:
-    """Return whether the project stores moments with their time zone."""
+    """Return whether the project stores times with their time zone."""
     return bool(django_settings.USE_TZ)
 
 

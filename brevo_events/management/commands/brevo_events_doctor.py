@@ -23,7 +23,7 @@ class Command(BaseCommand):
         "Check all that must be right for a mail to be sent, here and at Brevo, and say what to do about each fault. "
         "With an address, one call of identify and one event are really sent. Exits with 1 if something is wrong."
     )
-    requires_system_checks = []  # what they find is the first finding
+    requires_system_checks = []  # their result is the first finding
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -47,7 +47,7 @@ class Command(OutboxCommand):
 
 
 def tolerable(value: str) -> int:
-    """Return a whole number below the limit of the count; for ``type=`` of an argument."""
+    """Return a whole number below the counting limit; for an argument's ``type=``."""
     if not value.isdecimal() or int(value) >= COUNT_LIMIT:
         raise ArgumentTypeError(f"{value!r} is not a whole number from 0 to {COUNT_LIMIT - 1}.")
     return int(value)
@@ -77,7 +77,7 @@ def _figures(summary: Summary, now: State) -> dict[str, Any]:
 
 
 def _word_for(gate: Gate) -> str:
-    # For programs: these words stay, whatever people are shown.
+    # For programs: these words don't change, whatever people are shown.
     return "paused" if gate.is_paused else "closed" if gate.is_closed else "open"
 
 

@@ -24,7 +24,7 @@ class Command(OutboxCommand):
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         ages = {"days": options["days"], "failed_days": options["failed_days"]}
-        # A count reads the whole index: not worth it unless it is shown.
+        # A count reads the whole index, so only count if it is shown.
         is_shown = dry_run or self.stderr.isatty()
         total = sum(events.count() for events in retention.prunable(**ages)) if is_shown else 0
         if dry_run:

@@ -59,7 +59,7 @@ class Command(OutboxCommand):
     def _work(
         self, loop: bool, options: dict[str, Any], show_life: Callable[[], None] | None
     ) -> tuple[Delivered, Gate]:
-        # A loop calls observers in a thread of its own: one that hangs would outlast the leases.
+        # A loop calls observers in a separate thread, because one that hangs would outlast the leases.
         observers = Observers() if loop else None
         notify = observers or operator.call
         worker = Worker(
@@ -70,7 +70,7 @@ class Command(OutboxCommand):
             show_life=show_life,
         )
         with ExitStack() as stack:
-            if getattr(self, "_called_from_command_line", False):  # else the process is another program's
+            if getattr(self, "_called_from_command_line", False):  # otherwise the process belongs to another program
                 stack.enter_context(ended_if_hung(worker))
             stack.enter_context(owned_connections())
             with stopped_by_signals(worker):
@@ -108,7 +108,7 @@ def _touching(path: str | None) -> Callable[[], None] | None:
 
 
 def summary(delivered: Delivered) -> str:
-    """Return one line that says what became of the events."""
+    """Return one line that says what happened to the events."""
     if not delivered:
         return _("Nothing was due.")
     return ", ".join(f"{Status(status).label}: {count}" for status, count in sorted(delivered.items()))
