@@ -1,4 +1,4 @@
-"""What the README and the documentation say is tried here: snippets, commands, links, and the reference pages."""
+"""Tests of the README and the documentation: snippets, commands, links, and the reference pages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TUTORIALS = ("start.md", "abandoned-cart.md")  # run as a whole, in test_tutoria
 OTHERS_COMMANDS = {"import_carts", "db_worker", "prune_db_task_results"}
 SITE = "https://django-brevo-events.readthedocs.io/en/latest/"
 
-# Named in CONTRIBUTING.md, and on its way.
+# Named in CONTRIBUTING.md, but not implemented yet.
 COMING_TARGETS = {"test-unit"}
 
 

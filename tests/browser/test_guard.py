@@ -7,7 +7,7 @@ from tests.browser.guard import Guard
 
 @pytest.mark.slow
 class GuardTests:
-    """A guard that sees nothing would let every other test pass."""
+    """If the guard noticed nothing, every other test would pass."""
 
     @pytest.mark.parametrize(
         ("code", "complaint"),
