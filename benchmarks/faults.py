@@ -3,10 +3,10 @@ How fast events get through to a Brevo that fails in part.
 
 With 30 % of answers 500: seconds until 95 % of 600 events are sent, compared
 with the same without the rule that closes the gate in an outage. Flapping:
-seconds until 2,000 events are sent, and 99 % of them, while Brevo is down and
-up for five seconds in turn, with the default backoff of 30 seconds. The few
+seconds until 2,000 events are sent, and 99 % of them, while Brevo fails and
+works for five seconds in turn, with the default backoff of 30 seconds. The few
 events that failed before the gate closed wait for their own backoff, which
-every other time ends while Brevo is down.
+every other time ends while Brevo is failing.
 """
 
 from __future__ import annotations
