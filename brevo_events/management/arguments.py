@@ -81,23 +81,23 @@ def fingerprint(value: str) -> str:
 def add_filters(parser: CommandParser) -> None:
     """Add the arguments with which commands select events."""
     parser.add_argument("pks", nargs="*", type=positive, metavar="pk", help="Event IDs, as shown in the admin.")
-    parser.add_argument("--status", choices=Status.values, help="Only events of this status.")
-    parser.add_argument("--event", type=text, metavar="NAME", help="Only events of this name.")
+    parser.add_argument("--status", choices=Status.values, help="Only events with this status.")
+    parser.add_argument("--event", type=text, metavar="NAME", help="Only events with this name.")
     parser.add_argument("--email", type=text, metavar="E", help="Only events of this contact, in any letter case.")
     parser.add_argument("--since", type=moment, metavar="T", help="Only events captured then or later (ISO 8601).")
     parser.add_argument("--until", type=moment, metavar="T", help="Only events captured before then (ISO 8601).")
-    parser.add_argument("--response-code", type=positive, metavar="N", help="Only events whose last answer was this.")
+    parser.add_argument("--response-code", type=positive, metavar="N", help="Only events last answered with this code.")
     parser.add_argument(
         "--message",
         type=text,
         metavar="TEXT",
-        help="Only events whose last answer failed with this in its message; addresses and numbers don't matter.",
+        help="Only failures with this text in their message; addresses and numbers are ignored.",
     )
     parser.add_argument(
         "--failure",
         type=fingerprint,
         metavar="HASH",
-        help="Only events of one group of failures: the hash is in the address of its list in the admin.",
+        help="Only events of one group of failures; the hash is in the URL of its list in the admin.",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="Change at most N events, the oldest first.")
 

@@ -26,7 +26,7 @@ class ChangeCommand(OutboxCommand):
         add_filters(parser)
         for name, (_reason, label) in self.action.options.items():
             parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=f"{label}.")
-        parser.add_argument("--dry-run", action="store_true", help="Only say what would be done.")
+        parser.add_argument("--dry-run", action="store_true", help="Only show what would be done.")
         parser.add_argument("--no-input", action="store_false", dest="interactive", help="Do not ask for confirmation.")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -21,18 +21,18 @@ from brevo_events.models import OutboxEvent
 
 class Command(OutboxCommand):
     help = (
-        "Erase all that the outbox holds of one contact, in any letter case. Pending events are cancelled, and the "
-        "answer to one that is being sent is not recorded. Names of events, response codes and times stay, for the "
+        "Erase everything the outbox stores about one contact, in any letter case. Pending events are cancelled; if "
+        "one is being sent, its answer is not recorded. Event names, response codes and times are kept for the "
         "statistics."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("email", type=address, metavar="EMAIL", help="The address of the contact.")
+        parser.add_argument("email", type=address, metavar="EMAIL", help="The contact's address.")
         parser.add_argument(
-            "--export", type=text, metavar="FILE", help="First write it to a new file, as JSON; - is the output."
+            "--export", type=text, metavar="FILE", help="First export the events to a new file, as JSON; - is stdout."
         )
-        parser.add_argument("--keep", action="store_true", help="Erase nothing, with --export.")
-        parser.add_argument("--dry-run", action="store_true", help="Only say how many events would be erased.")
+        parser.add_argument("--keep", action="store_true", help="With --export, erase nothing.")
+        parser.add_argument("--dry-run", action="store_true", help="Only show how many events would be erased.")
         parser.add_argument("--no-input", action="store_false", dest="interactive", help="Do not ask for confirmation.")
 
     def handle(self, *args: Any, email: str, export: str | None, keep: bool, **options: Any) -> None:
