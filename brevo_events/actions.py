@@ -1,4 +1,4 @@
-"""What users do to events, many at once: resend, cancel, erase. Shared by the admin and the commands."""
+"""Changes that users make to many events at once: resend, cancel, erase. Shared by the admin and the commands."""
 
 from __future__ import annotations
 

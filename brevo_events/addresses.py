@@ -1,4 +1,4 @@
-"""E-mail addresses: which are valid, which are the same contact, and how they are hidden."""
+"""E-mail addresses: validation, comparison and masking."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _text(value: Id, path: str) -> str:
         raise InvalidEvent(f"{path} must be an id, not {type(value).__name__}: give its pk.")
     try:
         text = "" if value is None else str(value)
-    except (ValueError, RecursionError) as error:  # an int of thousands of digits, for instance
+    except (ValueError, RecursionError) as error:  # an int with thousands of digits, for instance
         raise InvalidEvent(f"{path} must be an id, not {shown(value)}.") from error
     if not text.strip():
         raise InvalidEvent(f"{path} must not be empty.")

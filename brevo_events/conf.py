@@ -38,7 +38,7 @@ class Settings:
     URL = Option(str, TRACK_EVENT_URL, safe_url)
     TRANSPORT = Option(str, lambda: "locmem" if is_testing() else "http")  # short name or dotted path
     ENGINE = Option(str, lambda: "inline" if is_testing() else "thread")  # short name or dotted path
-    POLL_SECONDS = Option(float, 0.1, between(0.01, 60))  # between two looks of an idle send_brevo_events --loop
+    POLL_SECONDS = Option(float, 0.1, between(0.01, 60))  # between polls of an idle send_brevo_events --loop
     ENABLED = Option(bool, True, otherwise=True)
     TIMEOUT = Option(float, 10.0, between(0.1, 60))  # seconds; a whole attempt may take twice that
     CONCURRENCY = Option(int, 16, between(1, 256))  # requests in flight in one process
@@ -61,7 +61,7 @@ class Settings:
 
     @property
     def attempt_deadline(self) -> float:
-        """Seconds after which a whole attempt is cut off."""
+        """The seconds after which a whole attempt is cut off."""
         return 2 * self.TIMEOUT
 
     def ma_key(self) -> Secret:
@@ -69,7 +69,7 @@ class Settings:
         return self._secret("MA_KEY")
 
     def api_key(self) -> Secret:
-        """Return the key of API v3, empty if none is set; a callable is called each time."""
+        """Return the API v3 key, empty if none is set; a callable is called each time."""
         return self._secret("API_KEY")
 
     @property
@@ -97,7 +97,7 @@ class Settings:
         return cast("Callable[[Any], Any] | None", found)
 
     def has_callable_key(self, setting: str = "MA_KEY") -> bool:
-        """Return whether the project gives a callable for a key."""
+        """Return whether the project has set a key to a callable."""
         return callable(self._key_given(setting))
 
     def _secret(self, setting: str) -> Secret:
@@ -133,7 +133,7 @@ class Settings:
         return self._given[key]
 
     def class_named(self, key: str, short_names: Mapping[str, str], base: type[T]) -> type[T]:
-        """Return the class that a setting names, by a short name or dotted path; raises ``InvalidSetting``."""
+        """Return the class that a setting names with a short name or dotted path; raises ``InvalidSetting``."""
         name = getattr(self, key)
         try:
             found = import_string(short_names.get(name, name))

@@ -108,7 +108,7 @@ class _TooLong(Exception):
 
 class _Encoder:
     def __init__(self) -> None:
-        self._left = MAX_BODY_BYTES  # each value needs a byte at least, and each text as many as it has letters
+        self._left = MAX_BODY_BYTES  # each value needs at least one byte, and each text one per character
 
     def encode(self, value: Any, depth: int) -> Any:
         if not _is_plain(value):
@@ -220,5 +220,5 @@ def _shown_step(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
     if "@" in step:
-        return ".…"  # an address may be a key, and no message shows one
+        return ".…"  # the key may be an address, which no message may show
     return f".{step}" if _SIMPLE_KEY.fullmatch(step) else f"[{shown(step)}]"

@@ -26,7 +26,7 @@ from brevo_events.encoding import (
 )
 from brevo_events.exceptions import InvalidEvent
 
-MAX_NAME_LENGTH = 255  # as of the custom events of API v3
+MAX_NAME_LENGTH = 255  # as for custom events in API v3
 MAX_OBJECT_ID_LENGTH = 255
 MAX_KEY_LENGTH = 255
 MAX_NAMES = 100  # in supersedes, and in implied_by

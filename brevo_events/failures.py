@@ -15,10 +15,10 @@ from brevo_events.addresses import without_addresses
 from brevo_events.answers import alike, brevo_error, meaning
 from brevo_events.models import OutboxEvent, SendAttempt
 
-MAX_KINDS = 500  # fingerprints that are looked at
+MAX_KINDS = 500  # fingerprints that are read
 SHOWN = 20  # groups
 COUNT_LIMIT = 10_000  # events of a group that are counted
-WAITING_LIMIT = 5000  # waiting events that are looked at
+WAITING_LIMIT = 5000  # waiting events that are read
 NEWEST = 20  # events of a group whose names are read
 MAX_MESSAGE_LENGTH = 200
 

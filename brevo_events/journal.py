@@ -79,7 +79,7 @@ class Interruption(models.Model):
 
     @property
     def waited(self) -> int | None:
-        """How many events waited because of it, or None if that is not known yet."""
+        """How many events waited because of it, or None if that isn't known yet."""
         parts = (self.sent, self.superseded, self.cancelled, self.failed, self.left)
         return None if self.sent is None else sum(part or 0 for part in parts)
 

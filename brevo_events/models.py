@@ -328,7 +328,7 @@ class Gate(models.Model):
 
     def pause(self, *, by: str = "", reason: str = "", until: datetime | timedelta | None = None) -> None:
         """
-        Pause delivery until resume(), or ``until`` a time or for a timedelta; requests in flight are finished.
+        Pause delivery until resume(), or until ``until``, a datetime or timedelta; requests in flight are finished.
 
         ``by`` is a user's name, empty for a command. If delivery is already
         paused, this changes who paused it, why and until when.

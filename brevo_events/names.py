@@ -18,7 +18,7 @@ from brevo_events.models import OutboxEvent
 
 COUNTED = timedelta(days=7)
 NEWEST = 10_000  # events counted for each status
-TIMED = 2000  # events whose time from capture to acceptance is read
+TIMED = 2000  # events whose time from capture to acceptance is used
 SHOWN = 50  # names
 
 # Whether a name has stopped is determined from a sample of a month: the last accepted events of every six hours.

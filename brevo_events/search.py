@@ -1,4 +1,4 @@
-"""What people type to find events: an address, an ID, an order number, an object, an idempotency key."""
+"""What people type to find events: an address, ID, order number, object or idempotency key."""
 
 from __future__ import annotations
 

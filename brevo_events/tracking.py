@@ -150,7 +150,7 @@ def reject(error: Exception, sender: Any) -> None:
 
 
 def nudge_after_commit(using: str) -> None:
-    """Wake the engine when the current transaction is committed: once, however often this is called in it."""
+    """Wake the engine after the current transaction is committed: once, however often this is called in it."""
     connection = transaction.get_connection(using)
     if not (connection.in_atomic_block or connection.get_autocommit()):
         return  # Django doesn't see that commit; the engine will soon check by itself

@@ -124,7 +124,7 @@ class Matches:
     @property
     def _captured(self) -> OutboxEventQuerySet:
         span = self._question.captured
-        # One bound for each side: SQLite seeks by the first that it is given, and reads on to the other.
+        # One bound per side: SQLite seeks to the first one given, and reads on until the other.
         within = Span(self._first_captured or span.start, span.end).on("created_at")
         return self._events.filter(self._question.conditions, **within)
 
@@ -158,7 +158,7 @@ class Matches:
             return Found(ended.filter(**asked.finished.on("finished_at")), LAST_ENDED_FIRST)
         cuts = [_at(self._of_status(status), "-finished_at", NEWEST_OF_STATUS) for status in statuses]
         cut = max((one for one in cuts if one), default=None)
-        # One bound for each side: SQLite seeks by the first that it is given, and reads on to the other.
+        # One bound per side: SQLite seeks to the first one given, and reads on until the other.
         within = Span(cut or asked.finished.start, asked.finished.end).on("finished_at")
         reason = (REASONS[tab],) if tab in REASONS else ()
         found = ended.filter(asked.conditions, *reason, **within)

@@ -40,7 +40,7 @@ class _Took(Func):
 
 
 def slowest(found: Found, asked: Question) -> Slowest | None:
-    """Return the slowest accepted event, if the list is of one name in a span of time."""
+    """Return the slowest accepted event, if the list is limited to one name and a span of time."""
     if not (asked.name and asked.span):
         return None
     accepted = found.events.filter(status=Status.SENT).exclude(finished_at=None)

@@ -11,7 +11,7 @@ from typing import Any
 from brevo_events import engines
 from brevo_events.conf import settings
 
-PATIENCE = 10.0  # seconds beyond the deadline of an attempt: a little more than engines take to end
+PATIENCE = 10.0  # seconds beyond an attempt's deadline: slightly more than engines take to end
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -9,8 +9,8 @@ from django.db import connections
 
 logger = logging.getLogger(__name__)
 
-LINGER = 5.0  # seconds without a notice before the thread ends
-PATIENCE = 5.0  # seconds that the end of a worker waits for its observers
+LINGER = 5.0  # idle seconds before the thread ends
+PATIENCE = 5.0  # seconds that a worker waits for its observers at its end
 
 
 class Observers:

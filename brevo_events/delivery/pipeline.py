@@ -127,7 +127,7 @@ class Pipeline:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether all that is left has been locked elsewhere for too long; the leases will run out by themselves."""
+        """Whether all remaining rows have been locked elsewhere for too long; their leases will run out anyway."""
         if self._senders or not self._unrecorded:
             return False
         patience = ANSWER_PATIENCE if any(attempt.answer for attempt in self._unrecorded) else PATIENCE
@@ -247,7 +247,7 @@ class Pipeline:
         return started
 
     def _room(self) -> int:
-        """Return how many events to claim: none as long as the threads have enough to do."""
+        """Return how many events to claim: none while the threads have enough to do."""
         capacity = self._ahead * self._concurrency
         held = len(self._senders) + len(self._unrecorded)
         if held > capacity // 2:

@@ -11,7 +11,7 @@ from brevo_events.engines.complaints import Complaints
 
 INTERVAL = 0.1  # seconds between two tasks from one process: the second covers all nudges in between
 RETRY = 1.0  # seconds before a failed queue is tried again
-KEEP_CONNECTION = 2.0  # seconds of idleness: the queue may be in the database
+KEEP_CONNECTION = 2.0  # idle seconds: the queue may be in the database
 PATIENCE = 2.0  # seconds for queueing a process's last task
 
 

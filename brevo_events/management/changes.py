@@ -53,7 +53,7 @@ class ChangeCommand(OutboxCommand):
         self.nudge()
 
     def plan(self, options: dict[str, Any]) -> Changed:
-        """Return what would change: with a limit, the oldest events that may be changed at all."""
+        """Return what would change; with a limit, the oldest events that can be changed."""
         plan, limit = Changed(), options["limit"]
         for pks in in_batches(list(chosen_events(**{name: options[name] for name in FILTERS}))):
             plan.add(self.change(pks, options, dry_run=True))
@@ -90,7 +90,7 @@ class ChangeCommand(OutboxCommand):
 
 
 def confirmed(question: str) -> bool:
-    """Return whether the person at the terminal says yes; the end of the input is a no."""
+    """Return whether the person at the terminal says yes; end of input means no."""
     try:
         return input(question).strip().lower() in ("y", "yes")
     except EOFError:

@@ -434,7 +434,7 @@ def _head(reply: Reply, closing: bool) -> bytes:
 
 
 def _drain(sock: socket.socket) -> None:
-    """Read what still comes: close() with unread bytes would send RST, and the client would lose the answer."""
+    """Read any remaining input: close() with unread bytes would send RST, and the client would lose the answer."""
     sock.shutdown(socket.SHUT_WR)
     sock.settimeout(1.0)
     while sock.recv(_CHUNK):

@@ -88,7 +88,7 @@ class Client:
         return Answer(None, str(failed), error=failed.kind, duration=attempt.duration)
 
     def _read(self, response: requests.Response) -> tuple[str, dict[str, str]]:
-        """Read an answer up to the limit; if it breaks off after the status line, the status counts all the same."""
+        """Read an answer up to the limit; if it breaks off after the status line, the status still counts."""
         content = b""
         is_whole = False
         try:

@@ -70,7 +70,7 @@ class Deadlines:
 
     @contextmanager
     def enforced(self, deadline: Deadline) -> Iterator[None]:
-        """Cut the block off if it takes longer than its deadline."""
+        """Cut off the block if it takes longer than its deadline."""
         with self._lock:
             self._running.add(deadline)
             if self._thread is None:

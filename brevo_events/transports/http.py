@@ -63,7 +63,7 @@ def refuse_real_hosts_under_test(url: str) -> None:
 
 
 def usable(address: str, make: Callable[[], Made]) -> Made:
-    """Return what is made, or raise ``InvalidSetting`` if this machine cannot send to an address."""
+    """Return the created object, or raise ``InvalidSetting`` if this machine can't send to an address."""
     try:
         return make()
     except (OSError, requests.RequestException) as error:

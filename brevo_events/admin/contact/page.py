@@ -1,4 +1,4 @@
-"""A contact's page: all events of one person, by object, with what Brevo knows about each cart."""
+"""A contact's page: all of a person's events, by object, with what Brevo knows about each cart."""
 
 from __future__ import annotations
 

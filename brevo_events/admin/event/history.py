@@ -21,7 +21,7 @@ from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.retry import Verdict, decide
 
-MAX_REQUESTS = 50  # the newest ones; resends may have made many
+MAX_REQUESTS = 50  # only the newest; resends may have made many
 SAME_RESEND = timedelta(minutes=1)  # between the entry in the admin's log and the time in the row
 
 

@@ -55,7 +55,7 @@ class Other:
 
 
 class EventPage:
-    """Everything that the template of one event shows."""
+    """Everything that the template of an event's page shows."""
 
     def __init__(self, model_admin: ModelAdmin[OutboxEvent], request: HttpRequest, event: OutboxEvent) -> None:
         self._admin, self._request, self._event = model_admin, request, event

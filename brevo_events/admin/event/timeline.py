@@ -66,7 +66,7 @@ def timeline(history: History, *, shows_contact: bool) -> list[Step]:
 
 
 def phrase(code: int | None, error: str = "") -> str:
-    """Return an answer in short: 400 Bad Request, 204 Accepted, or that there was none."""
+    """Return an answer in short, such as 400 Bad Request or 204 Accepted, or that there was none."""
     if code is None:
         return _("No answer (%s)") % error if error else _("No answer")
     if is_accepted(code):

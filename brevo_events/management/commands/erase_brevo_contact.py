@@ -119,7 +119,8 @@ def _write_output(output: OutputWrapper, content: str) -> None:
     except (AttributeError, OSError):  # a StringIO of a test, for instance
         output.write(content, ending="")
         return
-    # Past the stream: under PYTHONUNBUFFERED it takes what still fits into a full disk or a broken pipe for the whole.
+    # Bypasses the stream: under PYTHONUNBUFFERED, it doesn't notice that a full disk or a broken pipe took only part of
+    # a write.
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(content)
         _put_on_disk(file)
