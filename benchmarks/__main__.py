@@ -1,9 +1,9 @@
 """
-Measure brevo_events, and hold it against its targets.
+Measure brevo_events, and compare it with its targets.
 
-``python -m benchmarks [NAME …] [--quick]``, by default all of them, from the
-project's root. SQLite always, and the servers that ``TEST_POSTGRES_URL``
-and ``TEST_MARIADB_URL`` name, each in a process of its own.
+``python -m benchmarks [NAME …] [--quick]`` runs all benchmarks by default; run
+it from the project's root. It uses SQLite, and the servers named by
+``TEST_POSTGRES_URL`` and ``TEST_MARIADB_URL``, each in a separate process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAMES = (
 
 
 def main() -> None:
-    """Run what the command line names on every database, or on the one that it names."""
+    """Run the benchmarks named on the command line, on every database or on the given one."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Hold brevo_events against its targets.")
     parser.add_argument("names", nargs="*", metavar="name", help=f"which ones: {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="smaller and fewer, for a look")
@@ -43,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.names).difference(NAMES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was made is dropped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the databases are dropped
     if options.database:
         measure(options.database, [name for name in NAMES if name in (options.names or NAMES)], quick=options.quick)
     else:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def measure(database: str, names: list[str], *, quick: bool) -> None:
-    """Run benchmarks on one database, print their tables and keep their results."""
+    """Run benchmarks on one database, print their tables and store their results."""
     with tempfile.TemporaryDirectory(prefix="brevo-events-") as directory:
         databases.configure(databases.throwaway(database, directory))
         with databases.created("default"):

@@ -1,8 +1,8 @@
 """
-What the admin's pages ask of the database, with a million events and with a tenth of that.
+The cost of the admin's pages to the database, with a million events and with a tenth of that.
 
-Each outbox is in a database of its own. Measured is the time that all SELECTs of a page
-take together, those of the session and the user too.
+Each outbox has its own database. Measured is the total time of all SELECTs for
+a page, including those for the session and the user.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PAGES = {
 
 
 def run(quick: bool) -> list[Figure]:
-    """Hold each page with many events against the same page with a tenth of them."""
+    """Compare each page with many events to the same page with a tenth of them."""
     many = 100_000 if quick else 1_000_000
     counts = {"few": many // 10, "many": many}
     with databases.created(*counts):
@@ -82,7 +82,7 @@ def run(quick: bool) -> list[Figure]:
 
 
 class _Shop:
-    """Be an outbox in a database of its own, with an administrator who opens pages."""
+    """An outbox in its own database, with an administrator who opens pages."""
 
     def __init__(self, alias: str, count: int) -> None:
         self.statements: dict[str, int] = {}
@@ -114,7 +114,7 @@ class _Shop:
 
 
 def _milliseconds(sql: str, parameters: Any) -> float:
-    """Ask again, to the last row: SQLite looks for the others only when they are fetched."""
+    """Repeat a query to its last row, because SQLite only looks for the others when they are fetched."""
     with databases.current().cursor() as cursor:
         began = time.perf_counter()
         cursor.execute(sql, parameters)
@@ -131,10 +131,10 @@ def _fill(count: int) -> None:
         events.filter(place__in=places).update(status=status, reason=reason, response_code=code)
     rows.add_attempts()
     rows.fill(WAITING, contact=contact)
-    # One customer among all, and a name that few events have.
+    # One customer among many, and a name that few events have.
     OutboxEvent.objects.filter(pk__in=range(1, 41)).update(email=ADDRESS, contact=contact_hash(ADDRESS), name="rare")
     rows.analyse()
     if databases.current().vendor == "sqlite":
-        # Nobody analyses it by itself, so that its planner guesses.
+        # It isn't analysed automatically, so its planner guesses.
         with databases.current().cursor() as cursor:
             cursor.execute("DROP TABLE sqlite_stat1")

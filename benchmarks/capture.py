@@ -1,9 +1,9 @@
 """
-What a capture costs the caller's transaction.
+The cost of a capture to the caller's transaction.
 
 The work is timed in a transaction that is rolled back, together with what would
-run after its commit: the commit itself costs both sides the same, and is mostly
-the disk's.
+run after its commit. The commit itself costs the same on both sides, and is
+mostly the disk's work.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SIGNALS = (pre_save, post_save, pre_delete, post_delete)
 
 
 def run(quick: bool) -> list[Figure]:
-    """Hold captures against the bare INSERT of the same rows, and a save() against one without the app."""
+    """Compare captures with the bare INSERT of the same rows, and a save() with one without the app."""
     looks_first = connection.vendor == "mysql"  # a capture with a key
     captures = _captures(20 if quick else 60)
     saves = _saves(20 if quick else 60)
@@ -69,10 +69,11 @@ def _captures(rounds: int) -> dict[str, list[float]]:
 
 def _saves(rounds: int) -> dict[str, list[float]]:
     """
-    Save a model that nobody watches, while another one is watched, with and without the signals' receivers.
+    Save an unwatched model, while another one is watched, with and without the signals' receivers.
 
-    Receivers are all that the app adds to a save(). To take them away in the same
-    process shows less noise than a second one with other INSTALLED_APPS would.
+    Receivers are all that the app adds to a save(). Removing them in the same
+    process is less noisy than a second process with different INSTALLED_APPS
+    would be.
     """
     track_on([post_save, post_delete], sender=Line)(_nothing)
     product = Product.objects.create(name="Wrist watch", price=50)

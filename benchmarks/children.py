@@ -1,4 +1,4 @@
-"""Processes that a benchmark starts, and ends by their ids: a fake Brevo, workers, and a pruner."""
+"""Processes that a benchmark starts, and ends by their IDs: a fake Brevo, workers, and a pruner."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 15.0  # seconds
 
 @contextmanager
 def fake_brevo(latency: float = 0.0, cpus: set[int] | None = None) -> Iterator[str]:
-    """Run a fake Brevo in a process of its own, on those CPUs, and yield its URL."""
+    """Run a fake Brevo in a separate process, on those CPUs, and yield its URL."""
     port = _free_port()
     arguments = ["-m", "brevo_events.testing.fake_brevo", "--port", str(port), "--latency", str(latency)]
     with _started(arguments, stdout=subprocess.DEVNULL) as process:
@@ -36,7 +36,7 @@ def fake_brevo(latency: float = 0.0, cpus: set[int] | None = None) -> Iterator[s
 
 @contextmanager
 def workers(count: int, url: str) -> Iterator[list[int]]:
-    """Run `send_brevo_events --loop` that many times, and yield the processes' ids when all are ready."""
+    """Run that many `send_brevo_events --loop` processes, and yield their IDs when all are ready."""
     given = json.dumps({"default": connections.databases["default"], "brevo_events": {"URL": url}})
     with ExitStack() as stack:
         started = [
@@ -51,7 +51,7 @@ def workers(count: int, url: str) -> Iterator[list[int]]:
 
 @contextmanager
 def page(engine: str, url: str) -> Iterator[tuple[str, int]]:
-    """Serve the page with that engine on the database of that alias; yields its address and the worker's process."""
+    """Serve the page with that engine on the database of that alias; yield its URL and the worker's process."""
     port = _free_port()
     given = {"default": connections.databases[engine], "brevo_events": {"URL": url, "ENGINE": engine}}
     options = ["--worker-class=gthread", "--threads=4", f"--bind=127.0.0.1:{port}", "--log-level=error"]
@@ -65,7 +65,7 @@ def page(engine: str, url: str) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def pruner() -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process that prunes for as many seconds as each line of its input says, and tells what it has done."""
+    """Run a process that prunes for as many seconds as each line of its input says, and reports what it has done."""
     given = json.dumps({"default": connections.databases["default"]})
     with _started(
         ["-m", "benchmarks.pruner", given], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -76,7 +76,7 @@ def pruner() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def main(given: str) -> None:
-    """Be a worker, and say so when about to begin."""
+    """Run as a worker, and report just before starting."""
     databases.configure(**json.loads(given))
     print("ready", flush=True)
     call_command("send_brevo_events", "--loop")

@@ -1,8 +1,8 @@
 """
-What a claim of 100 costs, with much that is finished and with much that is blocked.
+The cost of a claim of 100, with many finished events and with many blocked ones.
 
-Each table is in a database of its own, so that the rounds can go from one to the
-next. What was claimed is given back outside the timing.
+Each table is in its own database, so that the rounds can alternate. Claimed
+events are given back outside the timing.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from brevo_events.delivery import claim
 from brevo_events.models import OutboxEvent, Status
 
 LIMIT = 100
-WAITING = 1000  # due events of contacts of their own, beside the finished ones
-IN_FLIGHT = 2000  # events that are being sent, beside the waiting ones
-LONGEST = 2000  # claims until blocked events must be parked
+WAITING = 1000  # due events, each of its own contact, in addition to the finished ones
+IN_FLIGHT = 2000  # events that are being sent, in addition to the waiting ones
+LONGEST = 2000  # claims after which blocked events must be parked
 FIRST = "every contact once"
 
 
 def run(quick: bool) -> list[Figure]:
-    """Hold a claim among many finished rows against few, among blocked ones against none, and by a planner's guess."""
+    """Compare claims: among many finished rows and few, among blocked rows and none, and with guessed statistics."""
     finished, waiting = (100_000, 10_000) if quick else (1_000_000, 100_000)
     return _finished(finished, quick) + _shapes(waiting, quick) + _guessed(quick)
 
@@ -65,7 +65,7 @@ def _shapes(count: int, quick: bool) -> list[Figure]:
 
 
 def _guessed(quick: bool) -> list[Figure]:
-    """Hold a claim with the statistics that the database keeps by itself against one just after an ANALYZE."""
+    """Compare a claim with the statistics that the database maintains by itself with one just after an ANALYZE."""
     with databases.created("guessed", "learned"):
         for alias in ("guessed", "learned"):
             with databases.using(alias):
@@ -91,7 +91,7 @@ def _milliseconds(alias: str) -> float:
 
 
 def _park() -> int:
-    """Claim until no claim finds a blocked event any more, and return how many events a claim gets then."""
+    """Claim until no claim finds blocked events any more, and return how many events a claim then gets."""
     parked = -1
     for _ in range(LONGEST // 10):
         claimed = [_claim_and_give_back() for _ in range(10)][-1]
@@ -109,5 +109,5 @@ def _claim_and_give_back() -> int:
 
 
 def _group(number: str, size: int) -> str:
-    """Return SQL for a whole division, which the databases write differently."""
+    """Return SQL for an integer division, which differs between the databases."""
     return f"({number} - {number} % {size}) / {size}"

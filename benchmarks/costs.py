@@ -1,9 +1,9 @@
 """
-The CPU that a delivery takes in its own process, held against that of a plain ``Session.post``.
+The CPU that a delivery uses in its own process, compared with that of a plain ``Session.post``.
 
-Alone: an event every 60 ms, with the engine `thread` less what the capture
-costs with the engine `worker`. In a batch: claim and record of 100 events,
-whose requests are left out. On SQLite, the database's work is counted as well.
+Single: an event every 60 ms, with the engine `thread`, minus the cost of the
+capture with the engine `worker`. In a batch: claiming and recording 100 events,
+without their requests. On SQLite, the database's work is included.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BATCH = 100
 
 
 def run(quick: bool) -> list[Figure]:
-    """Hold both against a post, at the same pace each."""
+    """Compare both with a post, at the same pace."""
     databases.empty()
     with children.fake_brevo() as url:
         post = _post(url)
@@ -54,7 +54,7 @@ def run(quick: bool) -> list[Figure]:
 
 
 def _captures(engine: str, url: str) -> float:
-    """Return the CPU of a capture, and of its delivery where the engine delivers here."""
+    """Return the CPU of a capture, including its delivery if the engine delivers here."""
     databases.empty()
     with override_settings(BREVO_EVENTS={**settings.BREVO_EVENTS, "ENGINE": engine, "URL": url}):
         numbers = iter(range(1000))
@@ -77,7 +77,7 @@ def _claim_and_record() -> float:
 
 
 def _cpu_of(count: int, act: Callable[[], object], every: float = 0.0) -> float:
-    """Return the CPU milliseconds of this process for one act."""
+    """Return the CPU milliseconds that this process uses for a call."""
     before, began = time.process_time(), time.monotonic()
     for number in range(count):
         act()

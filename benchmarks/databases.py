@@ -1,4 +1,4 @@
-"""Throwaway databases: made for a run, dropped at its end, whatever happened."""
+"""Throwaway databases: created for a run, dropped at its end, whatever happens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AS_IN_TESTS = ("INSTALLED_APPS", "MIDDLEWARE", "ROOT_URLCONF", "SECRET_KEY", "ST
 
 
 class Switch:
-    """Route every model to one of the throwaway databases, so that rounds can alternate between them."""
+    """Routes every model to one of the throwaway databases, so that rounds can alternate between them."""
 
     alias = "default"
 
@@ -33,12 +33,12 @@ class Switch:
 
 
 def available() -> list[str]:
-    """Return the databases that the environment gives: SQLite always."""
+    """Return the databases that the environment provides; SQLite is always one of them."""
     return [name for name, variable in URLS.items() if not variable or os.environ.get(variable)]
 
 
 def throwaway(name: str, directory: str) -> dict[str, Any]:
-    """Return the settings of a new database by its short name; SQLite keeps its files in the directory."""
+    """Return the settings of a new database, given its short name; SQLite keeps its files in the directory."""
     database = f"brevo_events_bench_{os.getpid()}"
     if name == "sqlite":
         options = {"transaction_mode": "IMMEDIATE", "timeout": 20}
@@ -62,7 +62,7 @@ def configure(default: dict[str, Any], brevo_events: dict[str, Any] | None = Non
 
 @contextmanager
 def created(*aliases: str) -> Iterator[None]:
-    """Create the database of each alias beside the default one, and drop them at the end."""
+    """Create the databases of these aliases in addition to the default one, and drop them at the end."""
     try:
         for alias in aliases:
             _create(alias)
@@ -75,7 +75,7 @@ def created(*aliases: str) -> Iterator[None]:
 
 @contextmanager
 def using(alias: str) -> Iterator[None]:
-    """Let every model live in that database meanwhile."""
+    """Route every model to that database inside it."""
     Switch.alias = alias
     try:
         yield
@@ -105,7 +105,7 @@ def _create(alias: str) -> None:
 
 def _drop(alias: str) -> None:
     if connection.vendor != "sqlite" and alias in connections.databases:
-        # FORCE, since the thread engine keeps its connection for a while.
+        # FORCE, because the thread engine keeps its connection for a while.
         force = " WITH (FORCE)" if connection.vendor == "postgresql" else ""
         _on_server(f"DROP DATABASE IF EXISTS {connections.databases[alias]['NAME']}{force}")
 

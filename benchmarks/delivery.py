@@ -1,10 +1,11 @@
 """
-Events a second that one process delivers, at several latencies of Brevo.
+Events per second that one process delivers, at several latencies of Brevo.
 
-The floors: the same transport in as many threads with no database, a default
-``requests.Session`` for each thread, and what the threads could do if nothing
-but Brevo took time. All run pinned to the first CPU, and the fake Brevo, in a
-process of its own, to the others; connections are kept from round to round.
+The baselines: the same transport in the same number of threads without a
+database, a default ``requests.Session`` for each thread, and what the threads
+could do if only Brevo took time. All run pinned to the first CPU, and the fake
+Brevo, in a separate process, to the others; connections are kept from round to
+round.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ BODY = Event(**rows.arguments(0)).json()
 
 
 def run(quick: bool) -> list[Figure]:
-    """Hold deliver() against the same sending without a database, at each latency."""
+    """Compare deliver() with the same sending without a database, at each latency."""
     figures = []
     with machine.pinned_apart() as others:
         for latency, threads, count in CASES:
@@ -45,7 +46,7 @@ def run(quick: bool) -> list[Figure]:
 
 
 def _rounds(latency: float, quick: bool) -> int:
-    """Return fewer rounds where waiting evens out what the machine does beside."""
+    """Return fewer rounds if waiting evens out the noise of the machine."""
     return 2 if quick else 3 if latency else 5
 
 
@@ -107,7 +108,7 @@ def _send(count: int, senders: list[Callable[[str], Any]]) -> float:
 
 
 def _poster(session: requests.Session, url: str) -> Callable[[str], Any]:
-    """Return what most people would write, with a body that is a dict."""
+    """Return the code that most people would write, with a dict as the body."""
     body, headers = json.loads(BODY), {"ma-key": databases.MA_KEY}
     return lambda _: session.post(url, json=body, headers=headers, timeout=10)
 

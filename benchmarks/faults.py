@@ -1,12 +1,12 @@
 """
-How fast events get through to a Brevo of which a part fails.
+How fast events get through to a Brevo that fails in part.
 
-At 30 % of 500s: seconds until 95 % of 600 events are out, held against the same
-without the rule that closes the gate in an outage. Flapping: seconds until
-2,000 events are out, and 99 % of them, while Brevo is ill and well for five
-seconds by turns, with the default backoff of 30 seconds: the few that failed
-before the gate closed wait for their own backoff, which ends in an ill phase
-every other time.
+With 30 % of answers 500: seconds until 95 % of 600 events are sent, compared
+with the same without the rule that closes the gate in an outage. Flapping:
+seconds until 2,000 events are sent, and 99 % of them, while Brevo fails and
+works for five seconds in turn, with the default backoff of 30 seconds. The few
+events that failed before the gate closed wait for their own backoff, which
+every other time ends while Brevo is failing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PATIENCE = 120.0  # seconds
 
 
 def run(quick: bool) -> list[Figure]:
-    """Hold delivery to a failing Brevo against the same without an outage rule, and against a minute."""
+    """Compare delivery to a failing Brevo with the same without an outage rule, and with one minute."""
     some = interleave({"rule": _random, "no rule": _without_rule}, 1 if quick else 3, warm_up=False)
     most, every = zip(
         *(_seconds(2000, [0.99, 1.0], _flaps(), backoff=30) for _ in range(1 if quick else 3)), strict=True

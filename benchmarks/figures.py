@@ -1,4 +1,4 @@
-"""What was measured: taken in rounds, held against its floor and its target, printed and kept."""
+"""The measurements: taken in rounds, compared with a baseline and a target, printed and stored."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ COLUMNS = ("", "measured", "floor", "ratio", "target", "")
 @dataclass(frozen=True)
 class Figure:
     """
-    Hold the samples of one figure, and those of its floor from the same rounds.
+    The samples of one figure, and those of its baseline from the same rounds.
 
-    Judged is the ratio, the median of the rounds' own ratios, so that what slows
-    a round down slows both sides; where there is no floor, the figure itself.
+    The ratio is judged, as the median of the rounds' own ratios, so that
+    anything that slows a round down affects both sides; without a baseline, the
+    figure itself is judged.
     """
 
     what: str
@@ -31,12 +32,12 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Return how many times its floor the figure is."""
+        """How many times its baseline the figure is."""
         return median(mine / its for mine, its in zip(self.samples, self.floor, strict=True)) if self.floor else None
 
     @property
     def target(self) -> str:
-        """Return what the figure is held against."""
+        """The target of the figure."""
         if self.at_most is not None and self.at_most == self.at_least:
             return f"= {self.at_most:g}"
         if self.at_most is not None:
@@ -45,7 +46,7 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """Return whether the target is met, and else by how much it is missed."""
+        """Whether the target is met, and otherwise by how much it is missed."""
         judged = median(self.samples) if self.ratio is None else self.ratio
         over = judged - self.at_most if self.at_most is not None else 0.0
         under = self.at_least - judged if self.at_least is not None else 0.0
@@ -78,7 +79,7 @@ class Figure:
 def interleave(
     contestants: dict[str, Callable[[], float]], rounds: int, *, warm_up: bool = True
 ) -> dict[str, list[float]]:
-    """Run each once unmeasured, then all of them in every round, there and back by turns; returns the samples."""
+    """Run each once unmeasured, then all of them in every round, forwards and backwards in turn; return the samples."""
     for run in contestants.values() if warm_up else ():
         run()
     samples: dict[str, list[float]] = {name: [] for name in contestants}
@@ -102,7 +103,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def keep(name: str, database: str, figures: Sequence[Figure], **about: Any) -> None:
-    """Write the figures beside what else is known of the run into the folder of results."""
+    """Write the figures, with the other facts about the run, into the results folder."""
     content = {"benchmark": name, **about, "figures": [figure.as_dict() for figure in figures]}
     (RESULTS / f"{name}-{database}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 

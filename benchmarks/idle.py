@@ -1,4 +1,4 @@
-"""What a worker takes that has nothing to do; Linux only."""
+"""The cost of a worker that has nothing to do; Linux only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run(quick: bool) -> list[Figure]:
     """Measure the CPU of `send_brevo_events --loop` on an empty outbox."""
     databases.empty()
     with children.fake_brevo() as url, children.workers(1, url) as [pid]:
-        while not Heartbeat.objects.exists():  # it comes up
+        while not Heartbeat.objects.exists():  # until it has started
             time.sleep(0.1)
         time.sleep(1)
         began, before = time.monotonic(), machine.cpu_seconds(pid)

@@ -1,4 +1,4 @@
-"""From the commit to the arrival of the request, on an idle system, for each engine."""
+"""The time from the commit to the arrival of the request, on an idle system, for each engine."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from brevo_events.conf import settings as app_settings
 from brevo_events.testing import FakeBrevo
 from brevo_events.tracking import track
 
-PAUSE = 0.05  # seconds in which an engine goes to sleep
+PAUSE = 0.05  # seconds for an engine to go to sleep
 
 
 def run(quick: bool) -> list[Figure]:
-    """Time single events. No floor: the worker looks every POLL_SECONDS, the others at once."""
+    """Time single events. Without a baseline: the worker polls every POLL_SECONDS, the others start at once."""
     databases.empty()
     count = 30
     with FakeBrevo() as brevo:
@@ -31,7 +31,7 @@ def run(quick: bool) -> list[Figure]:
 
 
 def _worker_samples(brevo: FakeBrevo, count: int) -> list[float]:
-    """Capture at moments spread evenly between two looks of the worker."""
+    """Capture at times spread evenly between two polls of the worker."""
     with children.workers(1, brevo.url):
         return _samples(brevo, "worker", count, lambda number: (number + 0.5) / count * app_settings.POLL_SECONDS)
 
@@ -43,7 +43,7 @@ def _samples(brevo: FakeBrevo, engine: str, count: int, pause: Callable[[int], f
         for number in range(count):
             time.sleep(pause(number))
             samples.append(_milliseconds(brevo))
-        # Before the settings change: the thread engine may still be at the record of the last answer.
+        # Before the settings change, because the thread engine may still be recording the last answer.
         rows.wait_until_finished(timeout=5)
         return samples
 

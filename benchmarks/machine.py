@@ -1,4 +1,4 @@
-"""The machine that a figure was measured on, and the CPUs that it was measured with."""
+"""The machine that a figure was measured on, and the CPUs used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAN_PIN = hasattr(os, "sched_setaffinity")
 
 
 def describe() -> dict[str, Any]:
-    """Return what a reader needs to compare figures: CPUs, and the versions of everything that matters."""
+    """Return what a reader needs to compare figures: CPUs and all relevant versions."""
     version = ".".join(str(part) for part in connection.get_database_version())
     return {
         "cpus": os.cpu_count(),
@@ -41,10 +41,10 @@ def line(machine: dict[str, Any]) -> str:
 @contextmanager
 def pinned_apart() -> Iterator[set[int]]:
     """
-    Keep this process, with the threads it starts, on its first CPU; yields the CPUs for the other side.
+    Pin this process, including the threads it starts, to its first CPU; yield the CPUs for the other side.
 
-    Threads that take turns at one interpreter lock are slower on two CPUs than
-    on one, by chance more or less so. Database servers go where they like.
+    Threads that share one interpreter lock are slower on two CPUs than on one,
+    by a varying amount. Database servers aren't pinned.
     """
     if not CAN_PIN:
         yield set()
@@ -59,13 +59,13 @@ def pinned_apart() -> Iterator[set[int]]:
 
 
 def pin(pid: int, cpus: set[int]) -> None:
-    """Keep a process that has just been started on some CPUs."""
+    """Pin a process that has just been started to some CPUs."""
     if CAN_PIN and cpus:
         os.sched_setaffinity(pid, cpus)
 
 
 def resident_megabytes(pid: int, *, peak: bool = False) -> float:
-    """Return the memory that a process holds, or the most that it ever held; Linux only."""
+    """Return the memory that a process uses, or the most that it has ever used; Linux only."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status)
     if not found:
@@ -74,13 +74,13 @@ def resident_megabytes(pid: int, *, peak: bool = False) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used, by all its threads; Linux only."""
+    """Return the CPU time of all threads of a process; Linux only."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def children(pid: int) -> list[int]:
-    """Return the ids of a process's children; Linux only."""
+    """Return the IDs of a process's children; Linux only."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 

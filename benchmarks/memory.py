@@ -1,4 +1,4 @@
-"""Whether a worker process grows with what it has delivered; Linux only."""
+"""Whether a worker process grows with the number of delivered events; Linux only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from benchmarks.figures import Figure
 
 
 def run(quick: bool) -> list[Figure]:
-    """Hold the memory of a worker after many events against what it had after the first of them."""
+    """Compare the memory of a worker after many events with that after the first of them."""
     few, many = (2_000, 10_000) if quick else (10_000, 100_000)
     databases.empty()
     with children.fake_brevo() as url, children.workers(1, url) as [pid]:

@@ -1,4 +1,4 @@
-"""A project of one page, which captures an event for a new contact; gunicorn serves it."""
+"""A project with one page, which captures an event for a new contact; served by gunicorn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _numbers = itertools.count()
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """Capture what a change of a cart would."""
+    """Capture what a change of a cart would capture."""
     with transaction.atomic():
         track(**rows.arguments(next(_numbers)))
     return HttpResponse("ok")

@@ -1,9 +1,10 @@
 """
-What a page that captures an event pays for an engine that delivers in the web process.
+The cost to a page that captures an event of an engine that delivers in the web process.
 
-Two gunicorn servers of one worker with four threads each, engines `thread` and
-`worker`, on databases of their own; by turns, each gets requests at a steady
-rate, whether or not the earlier ones are answered. Brevo answers after 20 ms.
+There are two gunicorn servers, each with one worker of four threads, with the
+engines `thread` and `worker`, and each with its own database. They get requests
+in turn, at a steady rate, whether or not the earlier ones are answered. Brevo
+answers after 20 ms.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ENGINES = ("thread", "worker")
 
 
 def run(quick: bool) -> list[Figure]:
-    """Hold pages beside a delivering thread against pages without one."""
+    """Compare pages next to a delivering thread with pages without one."""
     latency: dict[str, list[float]] = {engine: [] for engine in ENGINES}
     with ExitStack() as stack:
         stack.enter_context(databases.created(*ENGINES))
@@ -32,7 +33,7 @@ def run(quick: bool) -> list[Figure]:
         servers = {engine: stack.enter_context(children.page(engine, url)) for engine in ENGINES}
         visits = {engine: lambda engine=engine: _visit(*servers[engine], latency[engine]) for engine in ENGINES}
         cpu = interleave(visits, 2 if quick else 7)
-    # The first round of each only warmed up.
+    # The first round of each was a warm-up.
     thread, worker = ([_p95(taken) for taken in latency[engine][1:]] for engine in ENGINES)
     more = [mine - its for mine, its in zip(*(cpu[engine] for engine in ENGINES), strict=True)]
     return [
@@ -51,7 +52,7 @@ def _visit(address: str, pid: int, latencies: list[list[float]]) -> float:
         thread.start()
     for thread in threads:
         thread.join()
-    time.sleep(0.5)  # what the last requests captured is delivered, too
+    time.sleep(0.5)  # so that the events of the last requests are delivered too
     latencies.append(taken)
     if len(taken) != count:
         raise RuntimeError(f"Of {count} requests, {count - len(taken)} failed.")

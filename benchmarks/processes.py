@@ -1,8 +1,8 @@
 """
-What a second worker process adds, at 20 ms and with the settings as they come; nothing is pinned.
+The gain from a second worker process, at 20 ms and with default settings; nothing is pinned.
 
-Counted is from when every process has had its look at the outbox, which it
-takes every POLL_SECONDS: how long it slept says nothing about how fast it is.
+Counting starts when every process has polled the outbox, which it does every
+POLL_SECONDS: how long it slept says nothing about how fast it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LATENCY = 0.02  # seconds
 
 
 def run(quick: bool) -> list[Figure]:
-    """Hold two workers against one."""
+    """Compare two workers with one."""
     count = 2000 if quick else 2400
     with children.fake_brevo(LATENCY) as url:
         contestants = {"one": lambda: _rate(1, count, url), "two": lambda: _rate(2, 2 * count, url)}

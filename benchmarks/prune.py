@@ -1,9 +1,9 @@
 """
-What it costs to prune a large outbox, and what a worker notices of it.
+The cost of pruning a large outbox, and its effect on a worker.
 
-The pruning is done by a process of its own, and first by turns with nothing, in
-windows of two seconds, while this process claims and records as a worker does; then
-alone. Linux only.
+A separate process prunes: first in windows of two seconds that alternate with
+windows without pruning, while this process claims and records as a worker does;
+then alone. Linux only.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from brevo_events.delivery import claim, record
 from brevo_events.models import OutboxEvent
 
 WINDOW = 2.0  # seconds
-ROUNDS = 25  # then the pruner works alone, until it is done
-WAITING = 5000  # due events, beside the finished ones
+ROUNDS = 25  # then the pruner runs alone until it is done
+WAITING = 5000  # due events, in addition to the finished ones
 LIMIT = 50  # events in a claim
 PAUSE = 0.02  # seconds between a record and the next claim
-WARM = 2  # windows until the pruner has loaded what it needs
+WARM = 2  # windows until the pruner has loaded everything it needs
 TENTHS = [(8, Status.SENT, ""), (1, Status.FAILED, Reason.REJECTED), (1, Status.CANCELLED, Reason.SUPERSEDED)]
 
 
 @dataclass
 class Window:
-    """Hold the milliseconds that claims and records took in one window."""
+    """The milliseconds that claims and records took in one window."""
 
     claims: list[float] = field(default_factory=list)
     records: list[float] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Window:
 
 
 def run(quick: bool) -> list[Figure]:
-    """Prune rows that ended long ago, of all kinds, and hold the worker's times against those without."""
+    """Prune old rows of all kinds, and compare the worker's times with those without pruning."""
     count = 100_000 if quick else 1_000_000
     databases.empty()
     kept = 0
@@ -71,7 +71,7 @@ def _by_turns(process: subprocess.Popen[bytes]) -> tuple[list[dict], list[Window
         told.append(json.loads(process.stdout.readline()))
         memory.append(machine.resident_megabytes(process.pid, peak=True))
     if len(told) <= ROUNDS:
-        # Only a part of the last window was pruned in.
+        # In the last window, pruning ran only for part of the time.
         del without[-1], meanwhile[-1]
     return told, without, meanwhile, memory
 

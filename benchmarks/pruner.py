@@ -1,4 +1,4 @@
-"""The process that prunes: a line of its input says for how many seconds, a line of its output what was done."""
+"""The pruning process: each line of its input says for how many seconds to prune, each line of output what was done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of the outbox, made in bulk: to capture a million would take longer than everything else."""
+"""Rows of the outbox, created in bulk, because capturing a million would take longer than everything else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEP = 1000  # rows of the table of numbers; two of them make a million
 
 
 def arguments(number: int) -> dict[str, Any]:
-    """Return what `track()` is called with for one shopping cart: a body of about 540 bytes."""
+    """Return the arguments of `track()` for one shopping cart: a body of about 540 bytes."""
     return {
         "name": "cart_updated",
         "email": f"customer-{number:06}@example.com",
@@ -57,14 +57,15 @@ def fill(
     is_analysed: bool = True,
 ) -> None:
     """
-    Insert that many rows in one statement, due since an hour ago or, finished, never again.
+    Insert that many rows in one statement, due for an hour or finished.
 
-    ``contact`` and ``retrying`` are SQL in ``n``, which counts from 0: whose
-    event it is, and whether it waits an hour for a retry. ``kept`` is added to the
-    contact, beyond those that are there already. Finished rows ended an hour ago
-    and get a short body, which no claim reads; with ``ended``, they ended ten
-    seconds apart, the last of them that many days ago, and keep their body.
-    Without ``is_analysed``, the planner knows what the database counts by itself.
+    ``contact`` and ``retrying`` are SQL expressions in ``n``, which counts from
+    0: the row's contact, and whether it waits an hour for a retry. ``kept`` is
+    added to the contact, in addition to those that exist already. Finished rows
+    ended an hour ago and get a short body, which no claim reads; with
+    ``ended``, they ended ten seconds apart, the last of them that many days
+    ago, and keep their body. Without ``is_analysed``, the planner only knows
+    the statistics that the database maintains by itself.
     """
     past, later = _moment(hours=-1), _moment(hours=1)
     is_finished = status not in UNFINISHED
@@ -99,7 +100,7 @@ def fill(
 
 
 def add_attempts() -> None:
-    """Give each finished row the attempt that ended it, and one row in five an earlier one that failed."""
+    """Give each finished row the attempt that ended it, and one row in five an earlier failed one."""
     columns = "event_id, started_at, duration_ms, response_code, error, answer"
     for code, error, answer, which in (
         (503, "service_unavailable", '{"code":"service_unavailable","message":"Try again later"}', "id % 5 = 0"),
@@ -114,14 +115,14 @@ def add_attempts() -> None:
 
 
 def analyse() -> None:
-    """Let the database learn what its table holds, as it does by itself in the long run."""
+    """Update the database's statistics of the table, as it does by itself in the long run."""
     vendor = databases.current().vendor
     tables = f"{TABLE}, {ATTEMPTS}"
     _execute({"postgresql": f"VACUUM ANALYZE {tables}", "mysql": f"ANALYZE TABLE {tables}"}.get(vendor, "ANALYZE"))
 
 
 def give_back() -> None:
-    """Make everything due again that was claimed."""
+    """Make all claimed events due again."""
     _execute(
         f"UPDATE {TABLE} SET status = 'pending', lease_token = NULL, due_at = available_at WHERE status = 'sending'"
     )
@@ -138,7 +139,7 @@ def revive(pks: list[int]) -> None:
 
 
 def wait_until_finished(timeout: float) -> None:
-    """Block until nothing is left to do; raises TimeoutError."""
+    """Block until nothing is left to do; raise TimeoutError if that takes too long."""
     ends_at = time.monotonic() + timeout
     while OutboxEvent.objects.exclude(due_at=None).exists():
         if time.monotonic() > ends_at:
@@ -147,7 +148,7 @@ def wait_until_finished(timeout: float) -> None:
 
 
 def _plain_values() -> dict[str, tuple[str, list[Any]]]:
-    """Return each column that a captured event fills, whichever there are, with the values of one."""
+    """Return each column that a captured event fills, with one event's values."""
     row, values = OutboxEvent.of(Event(**arguments(0))), {}
     for field in OutboxEvent._meta.concrete_fields:
         value = getattr(row, field.attname)
@@ -158,7 +159,7 @@ def _plain_values() -> dict[str, tuple[str, list[Any]]]:
 
 
 def _escaped(sql: str) -> str:
-    """Return SQL for a statement with parameters, in which a lone percent sign would begin one."""
+    """Return SQL for a statement with parameters, with percent signs escaped."""
     return f"({sql.replace('%', '%%')})"
 
 

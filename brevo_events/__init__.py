@@ -30,5 +30,5 @@ _HOMES = {
     "track_on": "registration",
 }
 
-# An app's package is imported before its models can be.
+# Django imports an app's package before its models can be loaded.
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""What users do to events, many at once: resend, cancel, erase. Shared by the admin and the commands."""
+"""Changes that users make to many events at once: resend, cancel, erase. Shared by the admin and the commands."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ MAX_CONTACTS = 100
 
 
 class Refused(BrevoEventsError):
-    """An action that cannot be done to these events at all; the message is for users."""
+    """An action that can't be done to these events at all. The message is for users."""
 
 
 class Action:
     """
     A change that users make to events: its texts, its dry run, and the change itself.
 
-    ``options`` are the keyword arguments that include events which are skipped
-    otherwise, each with the reason for which they are and a label. ``events``
-    are always those that the user may change, ``pks`` the chosen ones of them.
-    An action that ``is_final`` can't be undone: its page names every contact.
+    ``options`` are keyword arguments that include events which are otherwise
+    skipped; each comes with the reason for which they are skipped and a label.
+    ``events`` are all events that the user may change, ``pks`` the chosen ones
+    among them. An action that ``is_final`` can't be undone; its page names
+    every contact.
     """
 
     name: str
@@ -52,16 +53,16 @@ class Action:
     contacts_shown = 20
 
     def change(self, events: OutboxEventQuerySet, pks: list[int], *, dry_run: bool = False, **options: bool) -> Changed:
-        """Change events, or only find out what would be changed."""
+        """Change events, or with a dry run only find out what would change."""
         raise NotImplementedError
 
     def facts(self, events: OutboxEventQuerySet, pks: list[int]) -> list[str]:
-        """Return what else to know before these are changed."""
+        """Return anything else that the user should know before these events are changed."""
         return []
 
 
 class Resend(Action):
-    """Makes finished events due again."""
+    """Sends finished events again."""
 
     name = "resend"
     permission = "brevo_events.resend_outboxevent"
@@ -99,7 +100,7 @@ class Resend(Action):
 
 
 class Cancel(Action):
-    """Ends pending events."""
+    """Cancels pending events."""
 
     name = "cancel"
     permission = "brevo_events.cancel_outboxevent"
@@ -115,7 +116,7 @@ class Cancel(Action):
 
 
 class Erase(Action):
-    """Erases all that is kept of the contacts of events, also in their other events."""
+    """Erases everything stored about the contacts of events, including their other events."""
 
     name = "erase"
     permission = "brevo_events.erase_contact"
@@ -153,7 +154,7 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (Resend(), Cance
 
 
 def _addresses(events: OutboxEventQuerySet, pks: list[int]) -> dict[str, str]:
-    # In batches, because one contact may have more events than SQLite takes in a statement.
+    # In batches, because one contact may have more events than SQLite accepts in a statement.
     found: dict[str, str] = {}
     for batch in in_batches(sorted(pks)):
         some = events.filter(pk__in=batch).exclude(contact="").order_by("pk")

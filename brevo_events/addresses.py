@@ -1,4 +1,4 @@
-"""E-mail addresses: which are valid, which are the same contact, and how they are hidden."""
+"""E-mail addresses: validation, comparison and masking."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORD = re.compile(r"[^\s\"'<>(),;:]+")
 
 
 def problem_of(email: str) -> str:
-    """Return what is wrong with an address, or an empty text."""
+    """Return what is wrong with an address, or an empty string."""
     if not _EMAIL.fullmatch(email):
         return "is not an e-mail address like ada@example.com"
     try:
@@ -31,9 +31,9 @@ def contact_hash(email: str) -> str:
     """
     Return the hash by which contacts are compared, the same for every spelling of an address.
 
-    Upper and lower case are the same, and so are a domain and its punycode
-    (IDNA 2008, in which ``fußball.de`` and ``fussball.de`` are two domains). A
-    hash, because MariaDB's usual collation takes ``josé@`` and ``jose@`` for equal.
+    Case is ignored, and a domain equals its punycode form (IDNA 2008, in which
+    ``fußball.de`` and ``fussball.de`` are two domains). It is a hash because
+    MariaDB's usual collation considers ``josé@`` and ``jose@`` equal.
     """
     local, _, domain = email.strip().rpartition("@")
     spelling = f"{_lower(local)}@{_canonical_domain(domain)}"
@@ -47,15 +47,15 @@ def masked(email: str) -> str:
 
 
 def without_addresses(text: str) -> str:
-    """Return a text with every address in it blotted out."""
-    # Word by word: a pattern with the @ in it takes the square of the length of a word that has none.
+    """Return a text with every address in it replaced."""
+    # Word by word: a pattern with the @ in it takes quadratic time on a long word without one.
     return _WORD.sub(lambda word: "…@…" if "@" in word[0][1:-1] else word[0], text)
 
 
 def _canonical_domain(domain: str) -> str:
     if domain.isascii():
         return domain.lower()
-    # A longer text comes from a search box, and old versions of idna are slow to refuse it.
+    # A longer text must come from a search box, and old versions of idna are slow to reject it.
     if len(domain) <= MAX_DOMAIN_LENGTH:
         with suppress(UnicodeError):
             return idna.encode(domain, uts46=True).decode()
@@ -63,7 +63,7 @@ def _canonical_domain(domain: str) -> str:
 
 
 def _lower(text: str) -> str:
-    """Replace each letter that is the capital of another; the Kelvin sign is not that of k, nor İ that of i."""
+    """Lower-case each letter that is the capital of another; the Kelvin sign isn't that of k, nor İ that of i."""
     if text.isascii():
         return text.lower()
     return "".join(small if (small := letter.lower()).upper() == letter else letter for letter in text)

@@ -1,4 +1,4 @@
-"""What came back from a request, Brevo's own error in it, and what it means in words."""
+"""The answer to a request, Brevo's own error in it, and its meaning in words."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FINGERPRINT = 16  # hexadecimal digits
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    What came back from one request, or what kept it from coming.
+    The answer to one request, or the failure that prevented one.
 
-    ``status`` is None if there was no answer; ``error`` then names the kind
-    of failure (``timeout``, ``connection``, …) and ``body`` describes it.
+    ``status`` is None if there was no answer; then ``error`` names the kind of
+    failure (``timeout``, ``connection``, …) and ``body`` describes it.
     ``headers`` has lower-case names; ``duration`` is in seconds.
     """
 
@@ -46,10 +46,10 @@ class Answer:
 
     @property
     def fingerprint(self) -> str | None:
-        """A hash that alike failures share, or None if Brevo has accepted the event."""
+        """A hash shared by similar failures, or None if Brevo has accepted the event."""
         if self.is_taken:
             return None
-        # What describes a missing answer may name sockets and lines of code: there, the kind of failure says it all.
+        # The description of a missing answer may name sockets and lines of code, so only the kind of failure counts.
         message = "" if self.status is None else alike(brevo_error(self.body)[1])
         return sha256("\0".join([str(self.status), self.code, message]).encode(errors="replace")).hexdigest()[
             :FINGERPRINT
@@ -62,7 +62,7 @@ def is_accepted(status: int | None) -> bool:
 
 
 def brevo_error(body: str) -> tuple[str, str]:
-    """Return Brevo's code and message from an answer's body; if it is not JSON, no code and the body itself."""
+    """Return the code and message in the body of Brevo's answer; no code and the body itself if it isn't JSON."""
     try:
         parsed: Any = json.loads(body)
     except (ValueError, RecursionError):
@@ -74,7 +74,7 @@ def brevo_error(body: str) -> tuple[str, str]:
 
 
 def alike(message: str) -> str:
-    """Return a message without what differs among alike failures: addresses, quoted values, numbers, letter case."""
+    """Return a message without what differs between similar failures: addresses, quoted values, numbers, case."""
     text = without_addresses(message[:MAX_COMPARED])
     for what in (_QUOTED, _IDENTIFIER, _NUMBER):
         text = what.sub("#", text)
@@ -85,8 +85,8 @@ def meaning(status: int | None, error: str = "", message: str = "") -> str | Pro
     """
     Return what an answer means and what to do, for people.
 
-    ``error`` is Brevo's own code, or the kind of failure; it and ``message`` say more
-    than the status.
+    ``error`` is Brevo's own code, or the kind of failure. Together with
+    ``message``, it says more than the status.
     """
     if status is None:
         return _FAILURES.get(error, _("No answer came.")) if error else _("Not sent yet.")
@@ -105,12 +105,12 @@ def _words_for(error: str, message: str) -> str | Promise | None:
     for part, sentence in _MESSAGES.items():
         if part in told:
             return sentence
-    # Brevo spells them in several ways.
+    # Brevo spells its codes in several ways.
     return _ERRORS.get(re.sub(r"[\s-]+", "_", error.strip().casefold()))
 
 
 def _characters(value: Any) -> str:
-    # JSON can spell a lone surrogate, and no page could show it.
+    # JSON can contain a lone surrogate, which no page could show.
     return str(value).encode(errors="replace").decode()
 
 

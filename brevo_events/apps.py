@@ -6,14 +6,14 @@ from django.utils.translation import gettext_lazy as _
 
 
 class BrevoEventsConfig(AppConfig):
-    """Connect the project's ``brevo_events`` modules and the checks when Django starts."""
+    """The app: loads the project's ``brevo_events`` modules and registers the checks when Django starts."""
 
     name = "brevo_events"
     verbose_name = _("Brevo events")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Find ``brevo_events.py`` in every installed app, as Django finds ``admin.py``."""
+        """Import ``brevo_events.py`` from every installed app, as Django does with ``admin.py``."""
         from brevo_events import checks, engines, registration
 
         checks.register()

@@ -1,4 +1,4 @@
-"""System checks: what can be wrong with settings, databases and receivers, each with what to do about it."""
+"""System checks: possible faults in settings, databases and receivers, each with a remedy."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def register() -> None:
     ):
         checks.register(check, SETTINGS_TAG)
     checks.register(check_key, KEY_TAG)
-    # Only then may a check ask the database: when migrate runs it, or check --database.
+    # Checks may query the database only when they are run by migrate or by check --database.
     checks.register(check_server, checks.Tags.database)
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Check that each key is known and has a usable value."""
     try:
-        # The names alone, because whatever ends a check must not show the key in its frames.
+        # Only the names: if a check raises, its traceback must not show the key.
         given = list(conf.configured())
     except InvalidSetting as error:
         return [_error(error, 'Write it as BREVO_EVENTS = {"MA_KEY": …} in your settings.', "E002")]
@@ -66,7 +66,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 def check_engine(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Check what the engine needs, such as a task queue."""
+    """Check that the engine's requirements are met, such as a task queue."""
     try:
         return engines.current().check()
     except InvalidSetting:
@@ -74,18 +74,18 @@ def check_engine(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
 
 
 def unknown_key(key: str, known: list[str]) -> checks.CheckMessage:
-    """Return the error for a key that does not exist, with the nearest one that does."""
+    """Return the error for an unknown key, with the nearest known one."""
     return _error(f"BREVO_EVENTS has the unknown key {key!r}.", _nearest(key, known), "E001")
 
 
 def unknown_variable(key: str, known: list[str]) -> checks.CheckMessage:
-    """Return the warning for a variable of the environment that sets nothing: it may be another program's."""
+    """Return the warning for an environment variable without effect; it may belong to another program."""
     message = f"The environment variable {options.ENVIRONMENT_PREFIX}{key} sets nothing: there is no such key."
     return checks.Warning(message, hint=_nearest(key, known), id="brevo_events.W008")
 
 
 def check_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Check the ma-key, if the transport needs one; a callable is left alone, because it may ask a server."""
+    """Check the ma-key if the transport needs one; a callable isn't called, because it may query a server."""
     if conf.is_testing() or _setting_of("TRANSPORT") != "http" or settings.has_callable_key():
         return []
     try:
@@ -102,14 +102,14 @@ def check_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[ch
 
 
 def check_api_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Check the optional key of API v3; a callable is left alone, because it may ask a server."""
+    """Check the optional API v3 key; a callable isn't called, because it may query a server."""
     if settings.has_callable_key("API_KEY"):
         return []
     return _invalid(settings.api_key, "E002", "Copy the key again, or leave it out: only brevo_events_doctor uses it.")
 
 
 def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Warn about a project under development that would send to a real account."""
+    """Warn if a project under development would send to a real account."""
     try:
         is_live = settings.TRANSPORT == "http" and not is_loopback(settings.URL)
         is_live = is_live and not settings.has_callable_key() and bool(settings.ma_key())
@@ -124,7 +124,7 @@ def check_transport(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 
 
 def check_url(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Warn about a URL from which the one of ``identify`` can only be guessed."""
+    """Warn about a URL from which the URL for ``identify`` can only be guessed."""
     url = _setting_of("URL")
     if url is None or is_usual(url):
         return []
@@ -143,7 +143,7 @@ def check_override(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Check how the outbox's database is set to lock and to keep time."""
+    """Check the settings of the outbox's database for locking and time."""
     using = router.db_for_write(OutboxEvent)
     problems = [*_locking_problems(using), *_clock_problems(using)]
     if not conf.uses_time_zones():
@@ -154,7 +154,7 @@ def check_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 def check_server(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    """Check that the outbox's server is one that is supported."""
+    """Check that the outbox's database server is supported."""
     using = router.db_for_write(OutboxEvent)
     connection: Any = connections[using]
     if using not in (databases or ()) or connection.vendor != "mysql":
@@ -168,11 +168,11 @@ def check_server(
 
 
 def check_senders(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Check what ``track_on`` listens to: that it exists, shares the outbox's database, and has no unseen children."""
+    """Check that the senders of ``track_on`` exist, share the outbox's database, and have no missed child models."""
     problems: list[checks.CheckMessage] = []
     outbox_on = router.db_for_write(OutboxEvent)
     for registered in registration.registrations:
-        # What a signal of the project's own sends may be any text.
+        # The sender of a project's own signal may be any string.
         is_of_models = any(isinstance(signal, ModelSignal) for signal in registered.signals)
         name = registered.function.__qualname__
         for sender in registered.senders:
@@ -197,7 +197,7 @@ def _locking_problems(using: str) -> Iterator[checks.CheckMessage]:
             hint=f"Set DATABASES[{using!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE'}}.",
             id="brevo_events.W003",
         )
-    isolation = options.get("isolation_level", "read committed") or ""  # None leaves it to the server
+    isolation = options.get("isolation_level", "read committed") or ""  # None: the server decides
     if connection.vendor == "mysql" and isolation.lower() != "read committed":
         yield checks.Warning(
             f"The database {using!r} does not run at READ COMMITTED: workers may wait for each other.",
@@ -209,7 +209,7 @@ def _locking_problems(using: str) -> Iterator[checks.CheckMessage]:
 def _clock_problems(using: str) -> Iterator[checks.CheckMessage]:
     connection = connections[using]
     zone = connection.settings_dict.get("TIME_ZONE")
-    # Such a database has no time zones of its own: Django would read and write local times there, the outbox UTC.
+    # Such a database has no time zone support: Django would use local times there, but the outbox UTC.
     if zone not in (None, "UTC", "Etc/UTC") and not connection.features.supports_timezones:
         message = f"DATABASES[{using!r}]['TIME_ZONE'] is {zone!r}, but the outbox keeps its times in UTC."
         yield _error(message, "Leave TIME_ZONE out there, or route brevo_events to another database.", "E008")
@@ -219,7 +219,7 @@ def _unseen_children(registered: registration.Registration, model: type[models.M
     """Return the child models and proxies whose signals the function does not get."""
     same = [each for each in registration.registrations if each.function is registered.function]
     heard = [_model_of(sender) for each in same for sender in each.senders]
-    # To delete a child is to delete its parent's row too, and that is signalled; to save it is not.
+    # Deleting a child also deletes its parent's row and sends the parent's signal; saving it doesn't.
     only_proxies = {signal for each in same for signal in each.signals} <= {pre_delete, post_delete}
     return [
         child._meta.label

@@ -5,14 +5,14 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Call(TextChoices):
-    """Say which call to Brevo an event of the outbox is; the value is the last part of its address."""
+    """Which Brevo call an outbox event is; the value is the last part of its URL."""
 
     TRACK_EVENT = "trackEvent", "trackEvent"
     IDENTIFY = "identify", "identify"
 
 
 class Status(TextChoices):
-    """Say where an event of the outbox is on its way."""
+    """The status of an event in the outbox."""
 
     PENDING = "pending", _("Pending")
     SENDING = "sending", _("Sending")
@@ -35,7 +35,7 @@ class Reason(TextChoices):
 
 
 class GateReason(TextChoices):
-    """Say why the gate holds all sending back."""
+    """Why a fault has put delivery on hold."""
 
     ACCOUNT = "account", _("Wrong key or URL")
     THROTTLED = "throttled", _("Too many requests")

@@ -11,12 +11,12 @@ from django.db.models.functions import Now
 
 class UtcNow(Now):
     """
-    Read the database's clock, in UTC.
+    The database's clock, in UTC.
 
     Every due time and lease is set and compared by it, so that the clocks of
-    several hosts do not matter. Django's ``Now()`` is the server's local time
-    on MariaDB, and has three decimals on SQLite: as the texts that they are
-    there, such moments sort before the same ones with six.
+    different hosts don't matter. Django's ``Now()`` is the server's local time
+    on MariaDB, and has three decimals on SQLite, where times are stored as
+    text: such a time would sort before the same time with six decimals.
     """
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra_context: Any) -> Any:
@@ -28,7 +28,7 @@ class UtcNow(Now):
 
 
 def in_seconds(seconds: float) -> Combinable:
-    """Return the moment that many seconds from now, by the database's clock."""
+    """Return the time in that many seconds, by the database's clock."""
     return models.ExpressionWrapper(UtcNow() + timedelta(seconds=seconds), output_field=models.DateTimeField())
 
 
@@ -36,8 +36,8 @@ def boottime() -> float:
     """
     Return the seconds since some moment in the past, like ``time.monotonic()``.
 
-    It goes on while a machine is suspended, so that leases end as they do for
-    the database.
+    The clock keeps running while the machine is suspended, so that leases end
+    when they do for the database.
     """
     return time.clock_gettime(_CLOCK)
 

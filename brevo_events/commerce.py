@@ -2,14 +2,14 @@
 Brevo's shop vocabulary: plain functions that return an ``Event``.
 
 The names are those that Brevo's own shop plugins send and its mail templates
-print, case-exact: ``{{ params.total }}``, ``{{ item.price }}``. Brevo's
-abandoned-cart workflow is entered and restarted by ``cart_updated``, and left
-by ``order_completed`` or ``cart_deleted``.
+use. They are case-sensitive: ``{{ params.total }}``, ``{{ item.price }}``.
+Brevo's abandoned-cart workflow is entered and restarted by ``cart_updated``,
+and left by ``order_completed`` or ``cart_deleted``.
 
-Money is a Decimal, an int, a float or a text such as ``"19.90"``, and always
-becomes a JSON number. A shop may add names of its own, which go into ``data``
-as they are. Type checkers know only Brevo's, so that they find a misspelt one:
-give yours from a ``dict[str, Any]``, as ``**more``.
+Money is a Decimal, an int, a float or a string such as ``"19.90"``, and always
+becomes a JSON number. A shop may add its own names, which go into ``data``
+unchanged. Type checkers only know Brevo's names, so that they find misspelt
+ones: pass your own from a ``dict[str, Any]``, as ``**more``.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def cart_updated(
     **amounts: Unpack[Amounts],
 ) -> Event | None:
     """
-    Report what is in a cart now. Pending reports of a cart coalesce: only the newest is sent.
+    Report a cart's current contents. Pending reports of a cart coalesce: only the newest is sent.
 
-    Returns None if there is no e-mail address yet: an anonymous cart is nobody's.
-    ``items`` are ``Item`` or dicts of the same names, ``url`` is the address of
-    the cart, ``currency`` a code of ISO 4217. Of the amounts (``total``,
-    ``subtotal``, ``discount``, ``shipping``, ``tax``, ``total_before_tax``), give
-    those that the items do not tell, and ``tax_included=True`` if their prices
-    include the tax. Raises ``InvalidEvent``.
+    Returns None if there is no e-mail address yet, as with an anonymous cart.
+    ``items`` are ``Item`` objects or dicts with the same names, ``url`` is the
+    address of the cart, and ``currency`` an ISO 4217 code. Pass only those
+    amounts (``total``, ``subtotal``, ``discount``, ``shipping``, ``tax``,
+    ``total_before_tax``) that can't be computed from the items, and
+    ``tax_included=True`` if the prices include tax. Raises ``InvalidEvent``.
     """
     if email in (None, ""):
         return None
@@ -83,11 +83,11 @@ def cart_deleted(
     email: str | None, *, cart_id: Id, properties: Mapping[str, Any] | None = None, **extra: Any
 ) -> Event | None:
     """
-    Report that a cart is empty or gone, and take back its ``cart_updated`` that is still pending.
+    Report that a cart is empty or gone, and cancel its pending ``cart_updated``.
 
-    Report it as often as you like, for each line that goes and after the order
-    too: only the first is kept, and none after the order, until the cart has
-    been filled again. Returns None if there is no e-mail address.
+    You can report it as often as you like, for each deleted line and also after
+    the order: only the first report is kept, and none after the order, until
+    the cart has been filled again. Returns None if there is no e-mail address.
     """
     if email in (None, ""):
         return None
@@ -125,13 +125,13 @@ def order_completed(
     **amounts: Unpack[Amounts],
 ) -> Event:
     """
-    Report an order, once, and take back what is still pending of its cart.
+    Report an order, once, and cancel its cart's pending events.
 
-    Brevo ends the reminders of the cart ``cart_id`` of this address: give the
-    address that the cart was reported with. The order's number ``order_id``
-    makes the idempotency key, unless one is given, as several shops with one
-    outbox must. ``date`` is now and ``revenue`` the total if they are not
-    given; amounts are as with ``cart_updated``. Raises ``InvalidEvent``.
+    Brevo ends the reminders for the cart ``cart_id`` of this address, so use
+    the address that the cart was reported with. The order number ``order_id``
+    is the idempotency key unless you pass one, as several shops with one outbox
+    must. ``date`` defaults to now and ``revenue`` to the total; for the
+    amounts, see ``cart_updated``. Raises ``InvalidEvent``.
     """
     lines = as_items(items)
     totals = sums(amounts, lines, tax_included=tax_included)
@@ -173,7 +173,7 @@ def _text(value: Id, path: str) -> str:
         raise InvalidEvent(f"{path} must be an id, not {type(value).__name__}: give its pk.")
     try:
         text = "" if value is None else str(value)
-    except (ValueError, RecursionError) as error:  # an int of thousands of digits, for instance
+    except (ValueError, RecursionError) as error:  # an int with thousands of digits, for instance
         raise InvalidEvent(f"{path} must be an id, not {shown(value)}.") from error
     if not text.strip():
         raise InvalidEvent(f"{path} must not be empty.")

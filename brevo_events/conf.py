@@ -27,18 +27,18 @@ T = TypeVar("T")
 
 def is_testing() -> bool:
     """Return whether Django's test environment is set up, by the mark that ``setup_test_environment`` leaves."""
-    # Not by mail.outbox: the locmem e-mail backend leaves that behind on staging sites too.
+    # Not by mail.outbox, because the locmem e-mail backend creates that on staging sites too.
     test_utils = sys.modules.get("django.test.utils")
     return hasattr(getattr(test_utils, "_TestState", None), "saved_data")
 
 
 class Settings:
-    """Each setting as an attribute, typed and checked: ``InvalidSetting`` is raised when a wrong one is read."""
+    """Each setting as a typed and validated attribute; reading an invalid one raises ``InvalidSetting``."""
 
     URL = Option(str, TRACK_EVENT_URL, safe_url)
     TRANSPORT = Option(str, lambda: "locmem" if is_testing() else "http")  # short name or dotted path
     ENGINE = Option(str, lambda: "inline" if is_testing() else "thread")  # short name or dotted path
-    POLL_SECONDS = Option(float, 0.1, between(0.01, 60))  # between two looks of an idle send_brevo_events --loop
+    POLL_SECONDS = Option(float, 0.1, between(0.01, 60))  # between polls of an idle send_brevo_events --loop
     ENABLED = Option(bool, True, otherwise=True)
     TIMEOUT = Option(float, 10.0, between(0.1, 60))  # seconds; a whole attempt may take twice that
     CONCURRENCY = Option(int, 16, between(1, 256))  # requests in flight in one process
@@ -56,12 +56,12 @@ class Settings:
 
     @classmethod
     def options(cls) -> dict[str, Option[Any]]:
-        """Return each key with its option, except for those of ``secrets``, which nothing may print."""
+        """Return each key with its option, except those in ``secrets``, which must never be printed."""
         return {key: option for key, option in vars(cls).items() if isinstance(option, Option)}
 
     @property
     def attempt_deadline(self) -> float:
-        """Seconds after which a whole attempt is cut off."""
+        """The seconds after which a whole attempt is cut off."""
         return 2 * self.TIMEOUT
 
     def ma_key(self) -> Secret:
@@ -69,16 +69,16 @@ class Settings:
         return self._secret("MA_KEY")
 
     def api_key(self) -> Secret:
-        """Return the key of API v3, empty if none is set; a callable is called each time."""
+        """Return the API v3 key, empty if none is set; a callable is called each time."""
         return self._secret("API_KEY")
 
     @property
     def is_strict(self) -> bool:
-        """Whether a wrong value raises even if it could be done without."""
+        """Whether an invalid value raises even if the code could do without it."""
         return is_debug() or is_testing()
 
     def expires_after(self, name: str) -> float | None:
-        """Return the seconds after which events of a name expire by themselves, or None if they do not."""
+        """Return the seconds after which events of a name expire by default, or None if they don't."""
         expires = self.EXPIRES
         span = expires.get(name) if isinstance(expires, Mapping) else expires
         return span.total_seconds() if isinstance(span, timedelta) else span
@@ -91,13 +91,13 @@ class Settings:
                 found = import_string(asked)
             except (ImportError, TypeError, ValueError) as error:
                 raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which cannot be imported.") from error
-        # What an async function returns is true, whatever it would have said.
+        # An async function returns a coroutine, which is always true.
         if asked is not None and (not callable(found) or iscoroutinefunction(found)):
             raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which is no plain function.")
         return cast("Callable[[Any], Any] | None", found)
 
     def has_callable_key(self, setting: str = "MA_KEY") -> bool:
-        """Return whether the project gives a callable for a key."""
+        """Return whether the project has set a key to a callable."""
         return callable(self._key_given(setting))
 
     def _secret(self, setting: str) -> Secret:
@@ -133,13 +133,13 @@ class Settings:
         return self._given[key]
 
     def class_named(self, key: str, short_names: Mapping[str, str], base: type[T]) -> type[T]:
-        """Return the class that a setting names, by a short name or dotted path; raises ``InvalidSetting``."""
+        """Return the class that a setting names with a short name or dotted path; raises ``InvalidSetting``."""
         name = getattr(self, key)
         try:
             found = import_string(short_names.get(name, name))
         except (ImportError, TypeError, ValueError) as error:
             advice = f"use {', '.join(short_names)} or the dotted path of a class"
-            # What a short name stands for is there: a package that it needs is missing.
+            # The module for a short name always exists, so a package that it needs must be missing.
             problem = str(error) if name in short_names else advice
             raise InvalidSetting(f"BREVO_EVENTS[{key!r}] is {name!r}: {problem}.") from error
         if not (isinstance(found, type) and issubclass(found, base)):
@@ -147,7 +147,7 @@ class Settings:
         return found
 
     def forget(self) -> None:
-        """Look everything up again at the next use."""
+        """Look up every setting again when it is next used."""
         self._given.clear()
 
 
@@ -164,7 +164,7 @@ def is_debug() -> bool:
 
 
 def uses_time_zones() -> bool:
-    """Return whether the project stores moments with their time zone."""
+    """Return whether the project stores times with their time zone."""
     return bool(django_settings.USE_TZ)
 
 

@@ -1,4 +1,4 @@
-"""The database connections of a thread that delivers: pages must never have to wait for them."""
+"""The database connections of a delivering thread: pages must never have to wait for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _behind_pooler: dict[str, bool] = {}
 
 @contextmanager
 def owned_connections() -> Iterator[None]:
-    """Let ``release_connection()`` act in this thread meanwhile: nothing but delivery uses its connections."""
+    """Let ``release_connection()`` work in this thread, because only delivery uses its connections."""
     _thread.is_owner = True
     try:
         yield
@@ -25,10 +25,11 @@ def owned_connections() -> Iterator[None]:
 
 def release_connection() -> None:
     """
-    Give this thread's pooled connections back, for others to use during a wait.
+    Give this thread's pooled connections back, so that others can use them during a wait.
 
-    A direct connection is kept, and so is one in a transaction. Does nothing
-    outside of ``owned_connections()``: a request's connection is the request's.
+    A direct connection is kept, and so is one in a transaction. Outside
+    ``owned_connections()`` nothing happens, because a request needs its own
+    connection.
     """
     if not getattr(_thread, "is_owner", False):
         return
@@ -38,7 +39,7 @@ def release_connection() -> None:
 
 
 def is_pooled(connection: Any) -> bool:
-    """Return whether an open connection comes from Django's pool, or leads to a pooler such as PgBouncer."""
+    """Return whether an open connection comes from Django's pool, or goes through a pooler such as PgBouncer."""
     if connection.settings_dict.get("OPTIONS", {}).get("pool"):
         return True
     if connection.vendor != "postgresql":
@@ -49,7 +50,7 @@ def is_pooled(connection: Any) -> bool:
 
 
 def _is_behind_pooler(connection: Any) -> bool:
-    # The server process behind a pooler changes, so the pooler makes up the process ID that it tells the driver.
+    # The server process behind a pooler changes, so the pooler reports an invented process ID to the driver.
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         return bool(cursor.fetchone()[0] != connection.connection.info.backend_pid)

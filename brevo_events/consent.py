@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 
 def is_given(event: Event) -> bool:
     """
-    Return whether the contact consents to this event, as the project's ``CONSENT`` says.
+    Return whether the contact consents to this event, according to the project's ``CONSENT``.
 
-    An error in it counts as no, and is logged; one of the database propagates,
-    because it says nothing about the contact. Raises ``InvalidSetting`` if the
-    function that the setting names does not exist.
+    An exception in that function counts as no, and is logged. A database error
+    propagates, because it says nothing about the contact. Raises
+    ``InvalidSetting`` if the function doesn't exist.
     """
     ask = settings.consent()
     if ask is None:
@@ -34,7 +34,7 @@ def is_given(event: Event) -> bool:
 
 
 def _is_asynchronous(answer: Any) -> bool:
-    # A coroutine is true, whatever it would return.
+    # A coroutine is always true, whatever it would return.
     if not isawaitable(answer):
         return False
     if iscoroutine(answer):

@@ -16,7 +16,7 @@ from django.utils.functional import Promise
 from brevo_events.addresses import without_addresses
 from brevo_events.exceptions import InvalidEvent
 
-# Brevo documents no limits for this endpoint; this is its published one for the custom events of API v3.
+# Brevo documents no limits for this endpoint; this is the documented limit for custom events in API v3.
 MAX_BODY_BYTES = 50_000
 MAX_DEPTH = 20
 MAX_KEY_LENGTH = 200
@@ -28,34 +28,35 @@ _SIMPLE_KEY = re.compile(r"[\w-]{1,40}")
 
 def encode(value: Any, path: str) -> Any:
     """
-    Return a copy of a value that is made of JSON's own types only.
+    Return a copy of a value that consists only of JSON types.
 
     A Decimal becomes a number, because Brevo's workflow conditions compare
-    numbers; a date becomes ISO 8601, a naive datetime in the current time zone.
-    ``path`` names the value in the message of ``InvalidEvent``.
+    numbers; a date becomes ISO 8601, and a naive datetime is taken to be in the
+    current time zone. ``path`` names the value in the message of
+    ``InvalidEvent``.
     """
     try:
         return _Encoder().encode(value, 0)
     except _Refused as refused:
         raise InvalidEvent(refused.message(path)) from refused.__cause__
     except _TooLong:
-        # Without the path to the value at which the counting ended: that one is no worse than the others.
+        # Without the path to the value at which the limit was reached: that value is no worse than the others.
         message = f"{path} is more than {MAX_BODY_BYTES} bytes long: send fewer items or shorter texts."
         raise InvalidEvent(message) from None
 
 
 def plain_text(value: Any) -> str:
-    """Return the text of a string or a lazy one as a plain ``str``, whatever its own ``__str__`` says."""
+    """Return a string or lazy string as a plain ``str``, ignoring any ``__str__`` of its own."""
     return str.__str__(value if issubclass(type(value), str) else str(value))
 
 
 def plain_number(value: Any) -> int | float:
-    """Return an int or a float without what a subclass makes of it; raises ``TypeError`` for anything else."""
+    """Return a plain int or float even for a subclass; raises ``TypeError`` for anything else."""
     return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
 def text_problem(text: str) -> str:
-    """Return what a database or a JSON reader would refuse in a text, or an empty one: NUL and lone surrogates."""
+    """Return what a database or a JSON parser would reject in a text (NUL, lone surrogates), or an empty string."""
     if "\0" in text:
         return "contains a NUL character"
     if not text.isascii():
@@ -67,12 +68,12 @@ def text_problem(text: str) -> str:
 
 
 def has_control_character(text: str) -> bool:
-    """Return whether a text could forge a line of a log, or steer a terminal."""
+    """Return whether a text could forge a log line or control a terminal."""
     return bool(_CONTROL.search(text))
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message shows it: short, on one line, without addresses, whatever its ``repr`` does."""
+    """Return a value as messages show it: short, on one line, without addresses, whatever its ``repr`` does."""
     try:
         text = repr(value[:MAX_SHOWN] if isinstance(value, str) else value)[: 2 * MAX_SHOWN]
     except DatabaseError:
@@ -85,10 +86,10 @@ def shown(value: Any) -> str:
 
 class _Refused(Exception):
     """
-    The reason why a value cannot be sent.
+    The reason why a value can't be sent.
 
-    The path is added step by step on the way out: to build the path of each
-    value beforehand would cost more than the encoding itself.
+    The path is built step by step on the way out: building it for every value
+    in advance would cost more than the encoding itself.
     """
 
     def __init__(self, problem: str, prefix: str = "") -> None:
@@ -102,12 +103,12 @@ class _Refused(Exception):
 
 
 class _TooLong(Exception):
-    """More than a body may hold, found before all of it was looked at."""
+    """More than a body may contain, detected before all of it was read."""
 
 
 class _Encoder:
     def __init__(self) -> None:
-        self._left = MAX_BODY_BYTES  # each value needs a byte at least, and each text as many as it has letters
+        self._left = MAX_BODY_BYTES  # each value needs at least one byte, and each text one per character
 
     def encode(self, value: Any, depth: int) -> Any:
         if not _is_plain(value):
@@ -161,7 +162,7 @@ class _Encoder:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a value needs nothing done to it: most do not, and a capture should cost little."""
+    """Return whether a value can be used as it is: most can, and a capture should be cheap."""
     kind = type(value)
     if kind is str:
         return value.isascii() and "\0" not in value
@@ -219,5 +220,5 @@ def _shown_step(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
     if "@" in step:
-        return ".…"  # an address may be a key, and no message shows one
+        return ".…"  # the key may be an address, which no message may show
     return f".{step}" if _SIMPLE_KEY.fullmatch(step) else f"[{shown(step)}]"

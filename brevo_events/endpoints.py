@@ -1,4 +1,4 @@
-"""The addresses of Brevo's calls."""
+"""The URLs of Brevo's calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 def url_of(call: str, track_event_url: str) -> str:
-    """Return the address of a call: that of ``trackEvent``, or the one beside it."""
+    """Return the URL of a call: that of ``trackEvent``, or the one next to it."""
     if call == Call.TRACK_EVENT:
         return track_event_url
     parts = urlsplit(track_event_url)
@@ -21,7 +21,7 @@ def url_of(call: str, track_event_url: str) -> str:
 
 
 def api_url_of(track_event_url: str) -> str:
-    """Return where API v3 is: at Brevo, or on this machine if events go there, as to a fake Brevo."""
+    """Return the URL of API v3: at Brevo, or on this machine if events are sent there, as to a fake Brevo."""
     parts = urlsplit(track_event_url)
     return f"{parts.scheme}://{parts.netloc}/v3" if is_loopback(track_event_url) else API_URL
 
@@ -32,5 +32,5 @@ def is_loopback(url: str) -> bool:
 
 
 def is_usual(track_event_url: str) -> bool:
-    """Return whether a URL ends as Brevo's does, so that the one beside it is known."""
+    """Return whether a URL ends as Brevo's does, so that the one next to it is known."""
     return urlsplit(track_event_url).path.endswith(f"/{Call.TRACK_EVENT}")

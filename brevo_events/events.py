@@ -26,7 +26,7 @@ from brevo_events.encoding import (
 )
 from brevo_events.exceptions import InvalidEvent
 
-MAX_NAME_LENGTH = 255  # as of the custom events of API v3
+MAX_NAME_LENGTH = 255  # as for custom events in API v3
 MAX_OBJECT_ID_LENGTH = 255
 MAX_KEY_LENGTH = 255
 MAX_NAMES = 100  # in supersedes, and in implied_by
@@ -39,22 +39,23 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 @dataclass(frozen=True, repr=False)
 class Event:
     """
-    What happened to whom: a checked value that is ready to be sent.
+    What happened to whom: a validated value that is ready to be sent.
 
-    ``data`` and ``properties`` are copied and encoded here, so that a later
-    change of the caller's dicts changes nothing. Raises ``InvalidEvent`` with
-    the path of the value, as in ``data.items[2].price``.
+    ``data`` and ``properties`` are copied and encoded here, so changing the
+    caller's dicts later has no effect. Raises ``InvalidEvent`` with the path of
+    the value, as in ``data.items[2].price``.
 
-    ``coalesce``: of several pending events of the same name, contact and
-    object, only the newest is sent, when the first of them falls due.
-    ``delay``: seconds or a timedelta before the event becomes due, kept in
-    seconds. ``supersedes``: names of events of the same contact and object that
-    are cancelled if they are still pending. ``implied_by``: names of events of
-    the same contact and object that say as much: if the last event sent, or to
-    be sent, is one of them, and none of ``supersedes`` came after it, nothing
-    is kept. ``expires``: seconds or a timedelta from the capture, after which
-    the event must not be sent any more, kept in seconds. ``idempotency_key``: a
-    second capture with the same key, of whatever event, keeps nothing.
+    ``coalesce``: of several pending events with the same name, contact and
+    object, only the newest is sent, when the first of them is due. ``delay``:
+    seconds or a timedelta before the event is due, stored in seconds.
+    ``supersedes``: names of events of the same contact and object that are
+    cancelled if they are still pending. ``implied_by``: names of events of the
+    same contact and object that say the same as this one. If the last event
+    sent, or to be sent, is one of them, and no event named in ``supersedes``
+    came after it, nothing is captured. ``expires``: seconds or a timedelta from
+    the capture, after which the event must not be sent, stored in seconds.
+    ``idempotency_key``: a second capture with the same key, of any event,
+    captures nothing.
     """
 
     name: str
@@ -71,14 +72,14 @@ class Event:
     idempotency_key: str | None = None
 
     call: ClassVar[Call] = Call.TRACK_EVENT
-    _properties: ClassVar[str] = "properties"  # as the caller knows them
+    _properties: ClassVar[str] = "properties"  # as the caller calls them
 
     def __post_init__(self) -> None:
         try:
             self._check()
         except (InvalidEvent, DatabaseError):
             raise
-        except Exception as error:  # a lazy text's or an iterable's own code must not break a checkout
+        except Exception as error:  # the code of a lazy string or an iterable must not break a checkout
             raise InvalidEvent(f"The event cannot be read: {type(error).__name__}.") from error
 
     def _check(self) -> None:
@@ -122,13 +123,13 @@ class Event:
 
     @property
     def coalesce_key(self) -> str | None:
-        """The hash by which events coalesce, or None if this one does not."""
+        """The hash by which events coalesce, or None if this one doesn't."""
         if not self.coalesce:
             return None
         return sha256("\0".join([self.name, self.contact_hash, self.object_id or ""]).encode()).hexdigest()
 
     def body(self) -> dict[str, Any]:
-        """Return the request body as a dict, without the parts that are absent."""
+        """Return the request body as a dict, without absent parts."""
         body: dict[str, Any] = {"email": self.email, "event": self.name}
         if self.properties:
             body["properties"] = self.properties
@@ -148,11 +149,11 @@ class Event:
 
 class Identification(Event):
     """
-    A call of ``identify``: the contact exists, with these attributes.
+    A call of ``identify``: makes sure that the contact exists, with these attributes.
 
-    In the outbox it is an event with the name ``identify``, whose attributes
-    are its ``properties``. They may be empty: Brevo calls them optional
-    (developers.brevo.com/docs/identify-users-js).
+    In the outbox it is an event with the name ``identify``, whose
+    ``properties`` are the attributes. They may be empty: Brevo documents them
+    as optional (developers.brevo.com/docs/identify-users-js).
     """
 
     call = Call.IDENTIFY
@@ -171,7 +172,7 @@ class Identification(Event):
 
     @property
     def coalesce_key(self) -> str:
-        """The contact's own hash: by it the outbox knows, without another column, what an event may coalesce with."""
+        """The contact's own hash: from it the outbox knows, without another column, what an event may coalesce with."""
         return self.contact_hash
 
     def body(self) -> dict[str, Any]:
@@ -187,12 +188,12 @@ class Identification(Event):
 
 
 def key_hash(key: str) -> str:
-    """Return what is stored of an idempotency key."""
+    """Return the hash that is stored for an idempotency key."""
     return sha256(key.encode()).hexdigest()
 
 
 def readdressed(body: str, email: str) -> str:
-    """Return a request body, a JSON text, that is about another contact."""
+    """Return a request body, as JSON text, with another contact's address."""
     return _to_json({**json.loads(body), "email": email})
 
 

@@ -4,12 +4,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 class BrevoEventsError(Exception):
-    """Be the base of every error that this app raises."""
+    """Base class for all errors raised by this app."""
 
 
 class InvalidEvent(BrevoEventsError, ValueError):
-    """Say that an event cannot be sent as it was given, with the path of the value that is wrong."""
+    """The event can't be sent as given. The message names the offending value, as in ``data.items[2].price``."""
 
 
 class InvalidSetting(BrevoEventsError, ImproperlyConfigured):
-    """Say which key of ``BREVO_EVENTS`` has a value that cannot be used, and what would do."""
+    """A key of ``BREVO_EVENTS`` has an unusable value. The message says which, and what would be valid."""

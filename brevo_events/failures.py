@@ -1,4 +1,4 @@
-"""Failures in groups: alike answers together, whatever the event is called."""
+"""Failures in groups: similar answers together, whatever the event's name."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from brevo_events.addresses import without_addresses
 from brevo_events.answers import alike, brevo_error, meaning
 from brevo_events.models import OutboxEvent, SendAttempt
 
-MAX_KINDS = 500  # fingerprints that are looked at
+MAX_KINDS = 500  # fingerprints that are read
 SHOWN = 20  # groups
 COUNT_LIMIT = 10_000  # events of a group that are counted
-WAITING_LIMIT = 5000  # waiting events that are looked at
+WAITING_LIMIT = 5000  # waiting events that are read
 NEWEST = 20  # events of a group whose names are read
 MAX_MESSAGE_LENGTH = 200
 
-# Each fingerprint by one step in the index, whatever the number of its events: MariaDB steps by itself, but finds no
-# range in a subquery that depends on the step before.
+# One index step for each fingerprint, however many events it has. MariaDB does such steps by itself, but can't use a
+# range in a subquery that depends on the previous step.
 STEPS = """
 WITH RECURSIVE kinds (failure, number) AS (
     SELECT (SELECT e.failure FROM {events} e WHERE e.failure > '' ORDER BY e.failure LIMIT 1), 1
@@ -60,11 +60,12 @@ SELECT * FROM (
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
     """
-    Events whose last answers are alike: the same status, Brevo's own code, and message but for addresses and numbers.
+    Events whose last answers are similar: same status, same Brevo code, same message apart from addresses and numbers.
 
-    ``failure`` is their fingerprint, ``failed`` how many have ended as failed,
+    ``failure`` is their fingerprint, ``failed`` how many have failed,
     ``waiting`` how many will be tried again (both up to 10,000). ``contacts``
-    counts both. ``names`` are those of the newest events. ``message`` has no addresses.
+    counts the contacts of both. ``names`` are those of the newest events.
+    ``message`` has no addresses.
     """
 
     failure: str
@@ -85,7 +86,7 @@ class FailureGroup:
 
     @property
     def is_capped(self) -> bool:
-        """Whether there are more events than are counted."""
+        """Whether there are more events than were counted."""
         return self.failed + self.waiting >= COUNT_LIMIT
 
 
@@ -102,7 +103,7 @@ class _Sample(NamedTuple):
 
 
 def failure_groups(*, since: datetime | None = None, limit: int = SHOWN) -> list[FailureGroup]:
-    """Return the groups that were seen last, none before ``since``, those of most events first; by five statements."""
+    """Return the most recent groups since ``since``, largest first; takes five statements."""
     kinds = [kind for kind in _kinds() if since is None or kind.last_at >= since]
     kinds = sorted(kinds, key=lambda kind: kind.last_at, reverse=True)[:limit]
     if not kinds:
@@ -118,7 +119,7 @@ def failure_groups(*, since: datetime | None = None, limit: int = SHOWN) -> list
 
 
 def with_message(text: str) -> list[str]:
-    """Return the fingerprints of failures that have a text in their message, addresses and numbers apart."""
+    """Return the fingerprints of failures whose message contains a text, ignoring addresses and numbers."""
     wanted = alike(text)
     samples = _samples([kind.failure for kind in _kinds()], 1)
     answers = _answers([newest[0].pk for newest in samples.values()])
@@ -126,7 +127,7 @@ def with_message(text: str) -> list[str]:
 
 
 def words_of(failure: str, *, with_message: bool) -> str:
-    """Return what the failures of a group were answered: the status or the kind, perhaps with Brevo's message."""
+    """Return the answer of a group's failures in words: the status or kind, perhaps with Brevo's message."""
     newest = _samples([failure], 1).get(failure)
     if not newest:
         return ""
@@ -135,7 +136,7 @@ def words_of(failure: str, *, with_message: bool) -> str:
 
 
 def message_of(answer: str) -> str:
-    """Return Brevo's message in an answer, without the addresses in it: they would tell whom it met."""
+    """Return Brevo's message in an answer, without the addresses in it, which would reveal contacts."""
     return without_addresses(" ".join(brevo_error(answer)[1].split()))[:MAX_MESSAGE_LENGTH]
 
 

@@ -8,28 +8,29 @@ from brevo_events.choices import FINISHED
 
 
 class _Exact:
-    """Compare and store text as it is: MariaDB's usual collation ignores accents and case."""
+    """A field compared and stored exactly: MariaDB's usual collation ignores accents and case."""
 
     def db_parameters(self, connection: Any) -> dict[str, Any]:
         parameters: dict[str, Any] = super().db_parameters(connection)  # type: ignore[misc]
         if connection.vendor == "mysql":
-            # The plain utf8mb4_bin takes "a" and "a " for equal; each server names the other one differently.
+            # The plain utf8mb4_bin considers "a" and "a " equal; the collation that doesn't has a different name on
+            # each server.
             parameters["collation"] = "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
         return parameters
 
 
 class ExactCharField(_Exact, models.CharField):  # type: ignore[type-arg]
-    """Hold a short text that is equal only to itself, on every database."""
+    """A short text that equals only itself, on every database."""
 
 
 class ExactTextField(_Exact, models.TextField):  # type: ignore[type-arg]
-    """Hold a text in any script, whatever MariaDB's character set is."""
+    """A text in any script, whatever MariaDB's character set is."""
 
 
 class SparseIndex(models.Index):
-    """An index of the few rows with a value in its first column, but of all rows on MariaDB, which leaves none out."""
+    """An index of the few rows with a value in its first column; on MariaDB, of all rows."""
 
-    # No condition of its own: Django would warn of that at every migrate on MariaDB.
+    # Not with a condition: Django would warn about it at every migrate on MariaDB.
     def create_sql(self, model: type[models.Model], schema_editor: Any, using: str = "", **kwargs: Any) -> Any:
         if not schema_editor.connection.features.supports_partial_indexes:
             return super().create_sql(model, schema_editor, using, **kwargs)
@@ -40,14 +41,14 @@ class SparseIndex(models.Index):
 
 class FinishedIndex(models.Index):
     """
-    Hold finished events only on PostgreSQL, and all of them elsewhere.
+    An index of finished events only on PostgreSQL, and of all events elsewhere.
 
-    Statistics that were taken while nothing waited make PostgreSQL believe that
-    nothing ever does: by an index of all statuses it would then look for the
-    turn of each contact through all that waits of everybody.
+    If statistics were taken while nothing was waiting, PostgreSQL believes that
+    nothing ever is: with an index of all statuses, it would then search all
+    contacts' waiting events to find the next event of one contact.
     """
 
-    # No condition of its own: MariaDB knows none, and Django would warn of that at every migrate.
+    # Not with a condition: MariaDB has none, and Django would warn about it at every migrate.
     def create_sql(self, model: type[models.Model], schema_editor: Any, using: str = "", **kwargs: Any) -> Any:
         if schema_editor.connection.vendor != "postgresql":
             return super().create_sql(model, schema_editor, using, **kwargs)

@@ -1,4 +1,4 @@
-"""The figures of the overview: what went out in the last month, what Brevo answered, and what fails."""
+"""The figures on the overview: what was sent in the last month, how Brevo answered, and what fails."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NEWEST_ENDED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How many events ended in an hour or on a day, up to ``end``, and how many captured in it are still waiting."""
+    """How many events ended in an hour or day, up to ``end``, and how many captured in it are still waiting."""
 
     start: datetime
     end: datetime
@@ -40,8 +40,8 @@ class Requests:
     """
     How Brevo answered the newest requests, at most 1,000.
 
-    ``codes`` has a count for each response code and, if no answer came, for
-    each kind of failure. The times, in milliseconds, are of answers only.
+    ``codes`` has a count for each response code, and for each kind of failure
+    without an answer. The times, in milliseconds, only include answers.
     """
 
     count: int
@@ -54,10 +54,10 @@ class Requests:
 @dataclass(frozen=True, slots=True)
 class Figures:
     """
-    What the overview shows of the past: charts, failures, and how the events of each name fare.
+    What the overview shows about the past: charts, failures, and statistics for each event name.
 
-    ``waiting`` counts up to 5,000, those that are due first. ``is_complete``
-    is False while older days are still to be counted.
+    ``waiting`` counts up to 5,000 events, those due first. ``is_complete`` is
+    False while older days have yet to be counted.
     """
 
     counted_at: datetime
@@ -70,7 +70,7 @@ class Figures:
 
 
 def figures() -> Figures:
-    """Return the figures for the current time zone, a few seconds old at most."""
+    """Return the figures for the current time zone, at most a few seconds old."""
     key = f"brevo_events.figures.{timezone.get_current_timezone_name()}".replace(" ", "_")
     found: Figures | None = cache.get(key)
     if found is None:
@@ -81,7 +81,7 @@ def figures() -> Figures:
 
 
 def collect() -> Figures:
-    """Return the figures as they are now, by a few indexed queries that do not grow with the outbox."""
+    """Return the current figures, with a few indexed queries whose cost doesn't grow with the outbox."""
     now = timezone.localtime()
     hours = _hours(now)
     ended = count_hours(hours)
@@ -114,7 +114,7 @@ def newest_requests() -> Requests:
 
 
 def ended_by_name(seconds: float) -> Counter[tuple[str, str]]:
-    """Return how many events ended lately, by status (sent or failed) and name; at most the newest 10,000 of each."""
+    """Return how many events ended recently, by status (sent or failed) and name; at most the newest 10,000 of each."""
     lately = OutboxEvent.objects.filter(finished_at__gte=in_seconds(-seconds)).order_by("-finished_at")
     return Counter(
         (str(status), name)
@@ -124,11 +124,11 @@ def ended_by_name(seconds: float) -> Counter[tuple[str, str]]:
 
 
 def _hours(now: datetime) -> list[datetime]:
-    """Return the beginnings of the hours from midnight 29 days ago to now, as the time zone of ``now`` cuts them."""
+    """Return the start of each hour from midnight 29 days ago to now, in the time zone of ``now``."""
     last = now.replace(minute=0, second=0, microsecond=0).astimezone(UTC)
     first_day = now.date() - timedelta(days=DAYS - 1)
     hours = [last]
-    # Counted in UTC: a day on which the clock is changed has 23 hours, or 25.
+    # Counted in UTC, because a day on which the clocks change has 23 or 25 hours.
     while timezone.localtime(hours[-1] - HOUR).date() >= first_day:
         hours.append(hours[-1] - HOUR)
     return hours[::-1]
@@ -158,7 +158,7 @@ def _by_day(hours: Sequence[datetime], ended: dict[datetime, Ended], captured: S
 
 
 def _waiting() -> list[tuple[datetime, str]]:
-    """Return when the events that are due first were captured, and their names."""
-    # What a user has ended is due until a worker has settled it, which may be long while delivery is paused.
+    """Return the capture times and names of the events that are due first."""
+    # An event that a user has ended is due until a worker has settled it, which may take long while delivery is paused.
     first = OutboxEvent.objects.due_sometime().unfinished().order_by("due_at", "pk")
     return list(first.values_list("created_at", "name")[:WAITING_LIMIT])

@@ -1,4 +1,4 @@
-"""How delivery fares, for the admin and the status command alike."""
+"""The state of delivery, shared by the admin and the status command."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ WHERE_KEY_IS = gettext_lazy(
 PAUSED, MISCONFIGURED, STALLED, ON_HOLD, BEHIND, SENDING = (
     "paused",  # by an operator
     "misconfigured",  # a setting is missing or wrong
-    "stalled",  # events are due, and nothing sends them
+    "stalled",  # events are due, but nothing is sending them
     "on_hold",  # a fault has closed the gate
-    "behind",  # events are sent, but not as fast as they come
+    "behind",  # events arrive faster than they are sent
     "sending",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Four facts about this moment; ``worker_seen_at`` is when any delivering process last reported."""
+    """Four facts about the present; ``worker_seen_at`` is when any delivering process last reported."""
 
     gate: Gate
     oldest_due_seconds: float
@@ -48,30 +48,30 @@ class Pulse:
 
     @property
     def is_delivering(self) -> bool:
-        """Whether a request was made within two minutes."""
+        """Whether a request was made in the last two minutes."""
         return self.last_request_at is not None and timezone.now() - self.last_request_at < timedelta(
             seconds=OVERDUE_AFTER
         )
 
     @property
     def is_late(self) -> bool:
-        """Whether an event has been due for so long that someone should look."""
+        """Whether an event has been due for so long that someone should check."""
         return self.oldest_due_seconds > OVERDUE_AFTER
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """
-    What delivery is doing now, and what to do about it; ``level`` is that of a message of the admin.
+    What delivery is doing now, and what to do about it; ``level`` is the level of an admin message.
 
-    ``facts`` are sentences. ``since`` and ``until`` belong to a hold or a pause:
-    ``until`` is the next try, or when the pause ends by itself. ``reason`` is a
-    ``GateReason``, or what an operator wrote; ``by`` the operator's name, empty
-    for a command; ``event`` the ID of the event whose answer caused a hold.
-    ``overdue_seconds`` is for how long the oldest event has been due, and
-    ``worker_seen_at`` when a worker last reported, if nothing is sending.
-    ``also`` is the fault that stays when a pause ends. ``buttons`` names what
-    an operator can do: ``try_now``, ``pause``, ``resume``.
+    ``facts`` are sentences. ``since`` and ``until`` belong to a hold or a
+    pause: ``until`` is the next try, or when the pause ends by itself.
+    ``reason`` is a ``GateReason``, or what an operator wrote; ``by`` is the
+    operator's name, empty for a command; ``event`` is the ID of the event whose
+    answer caused a hold. ``overdue_seconds`` is how long the oldest event has
+    been due, and ``worker_seen_at`` when a worker last reported, if nothing is
+    sending. ``also`` is the fault that remains when a pause ends. ``buttons``
+    names what an operator can do: ``try_now``, ``pause``, ``resume``.
     """
 
     name: str
@@ -96,12 +96,12 @@ class State:
 
     @property
     def is_faulty(self) -> bool:
-        """Whether a fault keeps events from being sent; a pause is none."""
+        """Whether a fault keeps events from being sent; a pause isn't a fault."""
         return self.name in (MISCONFIGURED, STALLED, ON_HOLD)
 
     @property
     def explanation(self) -> str:
-        """What follows the title: what to do, the facts, and the fault besides a pause."""
+        """The text after the title: what to do, the facts, and a fault in addition to a pause."""
         also = [_("Also:"), self.also.title, self.also.explanation] if self.also else []
         return " ".join(part for part in (self.advice, *self.facts, *also) if part)
 
@@ -109,10 +109,10 @@ class State:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """
-    Counts of the outbox beside its pulse.
+    The pulse, and counts of the outbox.
 
     Each count goes up to 10,000. An event that waits for a retry, or behind
-    another of its contact, is pending but not due.
+    another one of its contact, is pending but not due.
     """
 
     pulse: Pulse
@@ -123,10 +123,10 @@ class Summary:
 
 
 def take_pulse() -> Pulse:
-    """Return how delivery is doing at this moment, by four small queries."""
+    """Return the current pulse, with four small queries."""
     return Pulse(
         gate=Gate.load(),
-        # What a user has ended is due until a worker has settled it.
+        # An event that a user has ended is due until a worker has settled it.
         oldest_due_seconds=max(0.0, -(OutboxEvent.objects.unfinished().seconds_until_first_due() or 0.0)),
         last_request_at=SendAttempt.objects.order_by("-pk").values_list("started_at", flat=True).first(),
         worker_seen_at=last_seen_at(),
@@ -134,8 +134,8 @@ def take_pulse() -> Pulse:
 
 
 def summarise() -> Summary:
-    """Return counts and pulse, by a few indexed queries that do not grow with the outbox."""
-    # What is being sent is due when its lease ends, later than most.
+    """Return counts and pulse, with a few indexed queries whose cost doesn't grow with the outbox."""
+    # An event that is being sent is due when its lease ends, which is later than most.
     waiting = OutboxEvent.objects.due_sometime().unfinished().order_by("-due_at")[:COUNT_LIMIT]
     counts = {status: Count("pk", filter=Q(status=status)) for status in UNFINISHED}
     return Summary(
@@ -153,7 +153,7 @@ def last_sent_at() -> datetime | None:
 
 
 def state(pulse: Pulse) -> State:
-    """Return what delivery is doing: the one answer of every page and command, so that no two can disagree."""
+    """Return what delivery is doing. Every page and command uses this, so that no two can disagree."""
     fault = _misconfigured(pulse) or stalled(pulse) or on_hold(pulse.gate)
     if pulse.gate.is_paused:
         return _paused(pulse.gate, fault)
@@ -163,7 +163,7 @@ def state(pulse: Pulse) -> State:
 
 
 def setting_fault() -> str:
-    """Return which setting keeps events from being sent, or an empty text; a callable key is not asked for."""
+    """Return which setting keeps events from being sent, or an empty string; a callable key isn't called."""
     try:
         transports.transport_class()
         settings.consent()
@@ -177,7 +177,7 @@ def setting_fault() -> str:
 
 
 def outcome(interruption: Interruption) -> str:
-    """Return what became of the events that waited because of an interruption; empty before that is known."""
+    """Return what became of the events that waited during an interruption; empty until that is known."""
     if interruption.waited is None:
         return ""
     parts = [
@@ -197,7 +197,7 @@ def outcome(interruption: Interruption) -> str:
 def _misconfigured(pulse: Pulse) -> State | None:
     if not (fault := setting_fault()):
         return None
-    # If a worker sends, perhaps only its process has the key: as long as it makes requests, all is well.
+    # With a worker, perhaps only its process has the key: as long as it makes requests, all is well.
     if not sends_here() and (pulse.is_delivering or not pulse.oldest_due_seconds):
         return None
     what_to_do = WHERE_KEY_IS if "MA_KEY" in fault else _("Correct it: manage.py check says how.")
@@ -206,7 +206,7 @@ def _misconfigured(pulse: Pulse) -> State | None:
 
 
 def sends_here() -> bool:
-    """Return whether the site's own processes send."""
+    """Return whether the site's own processes send events."""
     try:
         return settings.ENGINE in ("thread", "inline")
     except InvalidSetting:
@@ -214,11 +214,11 @@ def sends_here() -> bool:
 
 
 def stalled(pulse: Pulse) -> State | None:
-    """Return that nothing sends what is due, if so."""
+    """Return a state if events are due but nothing is sending them."""
     if not pulse.is_late or pulse.is_delivering:
         return None
     if pulse.gate.closed_until and timezone.now() < pulse.gate.closed_until + timedelta(seconds=OVERDUE_AFTER):
-        return None  # the gate explains it, until a probe is overdue too
+        return None  # the gate explains it, unless a probe is overdue as well
     title = _("Nothing is sending. The oldest event has been due for %s.")
     advice = _("Start send_brevo_events --loop, or check the site's log if the site itself delivers.")
     if settings.ENGINE in ("celery", "tasks"):
@@ -241,7 +241,7 @@ def _worker_seen(seen_at: datetime | None) -> str:
 
 
 def behind(pulse: Pulse) -> State | None:
-    """Return that events come faster than they are sent, if so."""
+    """Return a state if events arrive faster than they are sent."""
     if not pulse.is_late:
         return None
     title = _("Events arrive faster than they are sent. The oldest has been due for %s.")
@@ -250,7 +250,7 @@ def behind(pulse: Pulse) -> State | None:
 
 
 def on_hold(gate: Gate) -> State | None:
-    """Return which fault has closed the gate, if one has."""
+    """Return a state if a fault has closed the gate."""
     if not gate.is_closed:
         return None
     if gate.response_code is None:

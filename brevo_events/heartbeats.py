@@ -1,4 +1,4 @@
-"""Which processes deliver, as they report it themselves."""
+"""Which processes deliver, according to their own reports."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from brevo_events.journal import MAX_HOST_LENGTH, Heartbeat
 
 logger = logging.getLogger(__name__)
 
-LOOP = "worker"  # the engine of which send_brevo_events --loop reports
+LOOP = "worker"  # the engine that send_brevo_events --loop reports
 PERIOD = 10.0  # seconds between two reports, at least
-ALIVE = timedelta(seconds=60)  # a thread sleeps for 30 seconds at most
-KEPT = 3600.0  # seconds since the last report, until another process that starts deletes the row
+ALIVE = timedelta(seconds=60)  # a thread sleeps for at most 30 seconds
+KEPT = 3600.0  # seconds after the last report until another starting process deletes the row
 SHOWN = 50  # processes
 
 
 class Heart:
     """
-    Reports that a worker lives, at most every ten seconds, and only when the worker is awake anyway.
+    Reports that a worker is alive, at most every ten seconds, and only when the worker is awake anyway.
 
-    A failing report harms nothing: whatever ails the database, delivery will
-    meet it too.
+    A failing report does no harm: if the database has a problem, delivery will
+    notice it too.
     """
 
     def __init__(self, engine: str) -> None:
@@ -40,11 +40,11 @@ class Heart:
         self._next_at = 0.0
 
     def wait(self) -> None:
-        """Report nothing before a period is over: a short pass is gone by then."""
+        """Report nothing until a period has passed, because a short pass is over by then."""
         self._next_at = time.monotonic() + PERIOD
 
     def beat(self, in_flight: int) -> None:
-        """Report, unless that was done only seconds ago."""
+        """Report, unless the last report is only seconds old."""
         now = time.monotonic()
         if now < self._next_at:
             return
@@ -55,7 +55,7 @@ class Heart:
             logger.warning("This worker could not report that it lives: %s", type(error).__name__)
 
     def stop(self) -> None:
-        """Take the report back, at a clean end."""
+        """Withdraw the report, at a clean end."""
         if self._pk is not None:
             with suppress(Error):
                 Heartbeat.objects.filter(pk=self._pk).delete()
@@ -78,26 +78,26 @@ class Heart:
 
 
 def prune() -> None:
-    """Delete what processes left behind that died long ago."""
+    """Delete the rows of processes that died long ago."""
     Heartbeat.objects.filter(seen_at__lt=in_seconds(-KEPT)).delete()
 
 
 def processes() -> list[Heartbeat]:
-    """Return the processes that deliver, and those that have died lately; the newest report first."""
+    """Return the processes that deliver, and those that died recently; the newest report first."""
     return list(Heartbeat.objects.order_by("-seen_at")[:SHOWN])
 
 
 def is_alive(process: Heartbeat) -> bool:
-    """Return whether a process has reported lately."""
+    """Return whether a process has reported recently."""
     return timezone.now() - process.seen_at < ALIVE
 
 
 def is_lost(process: Heartbeat) -> bool:
-    """Return whether a worker that runs for good has stopped reporting within the last hour, without a clean end."""
+    """Return whether a long-running worker has stopped reporting within the last hour, without a clean end."""
     return process.engine == LOOP and ALIVE <= timezone.now() - process.seen_at < timedelta(seconds=KEPT)
 
 
 def last_seen_at() -> datetime | None:
-    """Return when any process last reported, None if all have ended cleanly or none ever began."""
+    """Return when any process last reported, or None if all have ended cleanly or none has ever started."""
     seen_at: datetime | None = Heartbeat.objects.aggregate(last=Max("seen_at"))["last"]
     return seen_at

@@ -1,4 +1,4 @@
-"""How many events ended in which hour: an hour that is over is counted once, and its count is kept."""
+"""How many events ended in each hour. A past hour is counted once, and its count is kept."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from brevo_events.choices import Status
 from brevo_events.models import HourlyCount, OutboxEvent
 
 HOUR = timedelta(hours=1)
-SETTLED = timedelta(minutes=10)  # after an hour, nothing can end in it any more, even if clocks of hosts differ
-PATIENCE = 2.0  # seconds for which a reader may be kept waiting
+SETTLED = timedelta(minutes=10)  # after this, no event can end in the hour any more, even if the hosts' clocks differ
+PATIENCE = 2.0  # seconds that a reader may have to wait
 AT_ONCE = 24  # hours in a statement
-KEPT = timedelta(days=3)  # longer than the month that is shown: it begins earlier in other time zones
-LATEST = 100  # events that are compared with what was counted
+KEPT = timedelta(days=3)  # in addition to the month shown, which begins earlier in other time zones
+LATEST = 100  # events that are compared with the counts
 
 
 class Ended(NamedTuple):
@@ -30,12 +30,12 @@ class Ended(NamedTuple):
 
 def count_hours(hours: Sequence[datetime]) -> dict[datetime, Ended]:
     """
-    Return how many events ended in each hour, given by its beginning, oldest first and without gaps.
+    Return how many events ended in each hour, given by its start, oldest first and without gaps.
 
-    Hours that have not been counted yet are counted now, newest first; if that
-    takes too long, the rest is left out, and the next call goes on with it. An
-    event that failed and was sent later counts in both hours, one that was
-    pruned since still counts.
+    Hours that haven't been counted yet are counted now, newest first; if that
+    takes too long, the rest is left out, and the next call continues with it.
+    An event that failed and was sent later counts in both hours; one that has
+    been pruned still counts.
     """
     latest = list(OutboxEvent.objects.order_by("-pk").values_list("pk", "finished_at")[:LATEST])
     known = _known(hours, latest)
@@ -55,14 +55,14 @@ def _known(hours: Sequence[datetime], latest: list[tuple[int, datetime | None]])
     for pk, finished_at in latest:
         row = known.get(hours[0] + (finished_at - hours[0]) // HOUR * HOUR) if finished_at else None
         if row and pk > row.newest:
-            # It ended before it was captured: it was imported or restored, and others with it.
+            # An event that ended before it was captured was imported or restored, perhaps with others.
             HourlyCount.objects.all().delete()
             return {}
     return {hour: Ended(row.sent, row.failed) for hour, row in known.items()}
 
 
 def _count(hours: list[datetime]) -> dict[datetime, Ended]:
-    # A range of the index for each hour: to group by the hour calls Python for each row on SQLite.
+    # One index range per hour, because grouping by hour calls Python for each row on SQLite.
     ranges = [_range(hour, number) for number, hour in enumerate(hours)]
     counts = {(number, status): count for status, number, count in ranges[0].union(*ranges[1:], all=True)}
     return {

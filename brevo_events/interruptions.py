@@ -13,18 +13,18 @@ from brevo_events.journal import Interruption
 from brevo_events.models import UNFINISHED_LIMIT, OutboxEvent
 
 SHOWN = 20
-COUNTED_AT_ONCE = 3  # interruptions that are counted for a page; each takes five statements
+COUNTED_AT_ONCE = 3  # interruptions counted for one page; each takes five statements
 SCANNED = 10_000  # events of a status that ended since it began
-SETTLES_AFTER = timedelta(days=1)  # superseded events are pruned from then on
-UNSETTLED = 1000  # interruptions that one call of settle() looks at
+SETTLES_AFTER = timedelta(days=1)  # from then on, superseded events may be pruned
+UNSETTLED = 1000  # interruptions that one call of settle() handles
 
 
 def recent(limit: int = SHOWN) -> list[Interruption]:
     """
-    Return the newest interruptions, newest first, each with the outcome as far as it is known.
+    Return the newest interruptions, newest first, each with its outcome as far as it is known.
 
-    The outcome of one that is over is counted each time until nothing of it
-    waits any more, or until a day has passed; then it is kept.
+    The outcome of a past interruption is counted each time until none of its
+    events is waiting any more, or until a day has passed; then it is kept.
     """
     found = list(Interruption.objects.order_by("-pk")[:limit])
     for interruption in [each for each in found if each.is_over and not each.is_settled][:COUNTED_AT_ONCE]:
@@ -33,14 +33,14 @@ def recent(limit: int = SHOWN) -> list[Interruption]:
 
 
 def settle(*, before: datetime) -> None:
-    """Count outcomes before events are deleted that ended before a moment; for the last time, if need be."""
+    """Count outcomes before events that ended before ``before`` are deleted; for the last time, if need be."""
     for interruption in Interruption.objects.filter(is_settled=False).order_by("-pk")[:UNSETTLED]:
         if interruption.is_over:
             count(interruption, is_final=interruption.began_at < before)
 
 
 def count(interruption: Interruption, *, is_final: bool = False) -> None:
-    """Count what became of the events that waited during an interruption that is over, and keep it."""
+    """Count what became of the events that waited during a past interruption, and store it."""
     before = _outcome(interruption)
     ended: Any = interruption.ended_at
     left, found = _unfinished(ended)
@@ -66,7 +66,7 @@ def _outcome(interruption: Interruption) -> list[Any]:
 
 
 def _unfinished(ended: Any) -> tuple[int, int]:
-    """Return how many events have waited since then, and how many of then are unfinished, delayed ones included."""
+    """Return how many events from before its end still wait, and how many are unfinished, including delayed ones."""
     waiting = OutboxEvent.objects.due_sometime().unfinished().order_by("due_at")[:UNFINISHED_LIMIT]
     waited = Q(available_at__lte=ended)
     counts = waiting.aggregate(left=Count("pk", filter=waited), found=Count("pk", filter=Q(created_at__lte=ended)))
@@ -76,7 +76,7 @@ def _unfinished(ended: Any) -> tuple[int, int]:
 def _ended(status: str, interruption: Interruption) -> dict[str, int]:
     began: Any = interruption.began_at
     ended: Any = interruption.ended_at
-    # Only what was in flight already is sent during a pause; a hold is over with the first event that is sent.
+    # During a pause, only events already in flight are sent; a hold ends with the first event that is sent.
     since = ended if status == Status.SENT and interruption.kind == InterruptionKind.PAUSE else began
     ends = OutboxEvent.objects.filter(status=status, finished_at__gte=since, finished_at__lt=ended + SETTLES_AFTER)
     waited = Q(available_at__lte=ended)

@@ -9,11 +9,11 @@ from brevo_events.money import Money, amount, needed_amount
 Id: TypeAlias = Any  # an int, a str or a UUID
 Kind = TypeVar("Kind", bound="Item | Address")
 
-MAX_ITEMS = 2000  # more do not fit into a body
+MAX_ITEMS = 2000  # more wouldn't fit into a body
 
 
 class ItemFields(TypedDict, total=False):
-    """What an ``Item`` may have besides its name, price and quantity."""
+    """The fields that an ``Item`` may have besides its name, price and quantity."""
 
     id: Id | None
     sku: str | None
@@ -26,7 +26,7 @@ class ItemFields(TypedDict, total=False):
 
 
 class AddressFields(TypedDict, total=False):
-    """What an ``Address`` may have."""
+    """The fields that an ``Address`` may have."""
 
     firstname: str | None
     lastname: str | None
@@ -42,13 +42,13 @@ class AddressFields(TypedDict, total=False):
 
 class Item(dict[str, Any]):
     """
-    One line of a cart or an order, as the dict that Brevo is sent.
+    One line of a cart or an order, as the dict that is sent to Brevo.
 
-    ``price`` is that of one unit. Besides, ``id``, ``sku``, ``category``,
-    ``variant_id``, ``variant_name``, ``tax``, ``url`` and ``image``. The stock
-    mail template prints ``name``, ``price``, ``quantity``, ``url`` and
-    ``image``, the last two as whole addresses. Raises ``InvalidEvent`` for what
-    is no amount.
+    ``price`` is the price of one unit. The other fields are ``id``, ``sku``,
+    ``category``, ``variant_id``, ``variant_name``, ``tax``, ``url`` and
+    ``image``. Brevo's own mail template uses ``name``, ``price``, ``quantity``,
+    ``url`` and ``image``; the last two must be absolute URLs. Raises
+    ``InvalidEvent`` for an invalid amount.
     """
 
     def __init__(self, *, name: str, price: Money, quantity: Money = 1, **fields: Unpack[ItemFields]) -> None:
@@ -59,10 +59,11 @@ class Item(dict[str, Any]):
 
 class Address(dict[str, Any]):
     """
-    Where an order goes, or who pays, as the dict that Brevo is sent.
+    A shipping or billing address, as the dict that is sent to Brevo.
 
-    With ``firstname``, ``lastname``, ``company``, ``phone``, ``address1``,
-    ``address2``, ``city``, ``country``, ``state`` and ``zipcode``.
+    The fields are ``firstname``, ``lastname``, ``company``, ``phone``,
+    ``address1``, ``address2``, ``city``, ``country``, ``state`` and
+    ``zipcode``.
     """
 
     def __init__(self, **fields: Unpack[AddressFields]) -> None:
@@ -70,7 +71,7 @@ class Address(dict[str, Any]):
 
 
 def as_items(items: Iterable[Mapping[str, Any]]) -> list[Item]:
-    """Return an ``Item`` for each item or dict of the same names."""
+    """Return an ``Item`` for each item, or dict with the same names."""
     try:
         each = iter(items)
     except TypeError as error:
@@ -84,7 +85,7 @@ def as_items(items: Iterable[Mapping[str, Any]]) -> list[Item]:
 
 
 def as_address(address: Mapping[str, Any] | None, path: str) -> Address | None:
-    """Return an ``Address`` for one or a dict of the same names."""
+    """Return an ``Address`` for an address, or dict with the same names."""
     return None if address is None else _as(Address, address, path)
 
 

@@ -1,4 +1,4 @@
-"""What delivery writes down about itself: which processes deliver, and when it was interrupted."""
+"""What delivery records about itself: which processes deliver, and when it was interrupted."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MAX_HOST_LENGTH = 100
 
 class Interruption(models.Model):
     """
-    A time in which delivery was on hold or paused, and what became of the events that waited.
+    A time during which delivery was on hold or paused, and what became of the events that waited.
 
     ``reason`` is the ``GateReason`` of a hold, or what an operator wrote;
-    ``event`` the ID of the event whose answer caused a hold, ``ended_event`` of
-    the one whose answer ended it. Of a pause that will end by itself,
-    ``ended_at`` is in the future. ``unfinished`` is how many events were unfinished
-    at its end, delayed ones included (up to 10,000; None if nobody counted). The counts after it are as
-    ``interruptions`` finds them, None before; they change no more once
-    ``is_settled``.
+    ``event`` is the ID of the event whose answer caused a hold, ``ended_event``
+    of the one whose answer ended it. If a pause will end by itself, its
+    ``ended_at`` is in the future. ``unfinished`` is how many events were
+    unfinished at its end, including delayed ones (up to 10,000; None if they
+    weren't counted). The counts after it are set by ``interruptions``, and None
+    before that; once ``is_settled``, they don't change any more.
     """
 
     kind = models.CharField(_("kind"), max_length=10, choices=InterruptionKind)
@@ -62,7 +62,7 @@ class Interruption(models.Model):
 
     @classmethod
     def last(cls, kind: InterruptionKind) -> models.QuerySet[Interruption]:
-        """Return the newest of a kind, as a queryset to update."""
+        """Return the newest interruption of a kind, as a queryset to update."""
         pk = cls.objects.filter(kind=kind).order_by("-pk").values_list("pk", flat=True).first()
         return cls.objects.filter(pk=pk)
 
@@ -73,19 +73,19 @@ class Interruption(models.Model):
 
     @property
     def seconds(self) -> float:
-        """For how long it lasted, or has lasted so far."""
+        """How long it lasted, or has lasted so far."""
         end: datetime = self.ended_at if self.is_over and self.ended_at else timezone.now()
         return max((end - self.began_at).total_seconds(), 0.0)
 
     @property
     def waited(self) -> int | None:
-        """How many events waited because of it, or None if that is not known yet."""
+        """How many events waited because of it, or None if that isn't known yet."""
         parts = (self.sent, self.superseded, self.cancelled, self.failed, self.left)
         return None if self.sent is None else sum(part or 0 for part in parts)
 
     @property
     def cause(self) -> str:
-        """Why, in words: the reason of a hold with its response code, or what an operator wrote."""
+        """The reason in words: that of a hold with its response code, or what an operator wrote."""
         reason: str = self.reason
         if self.kind == InterruptionKind.PAUSE:
             return reason
@@ -94,7 +94,7 @@ class Interruption(models.Model):
 
 
 class Heartbeat(models.Model):
-    """A process that delivers, as it was when it last reported; deleted when it ends cleanly."""
+    """A process that delivers, as of its last report. The row is deleted when it ends cleanly."""
 
     host = ExactCharField(_("host"), max_length=MAX_HOST_LENGTH)
     pid = models.PositiveBigIntegerField(_("process"))

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the ``__getattr__`` and ``__dir__`` of a package that loads these names on first use, from submodules."""
+    """Return the ``__getattr__`` and ``__dir__`` of a package that loads these names from submodules on first use."""
 
     def load(name: str) -> Any:
         if name not in homes:

@@ -27,25 +27,25 @@ OutboxEventManager = PrimaryManager.from_queryset(OutboxEventQuerySet)
 MAX_ERROR_LENGTH = 100
 MAX_SOURCE_LENGTH = 150
 MAX_REFERENCE_LENGTH = 100
-UNFINISHED_LIMIT = 10_000  # events that are counted at the end of an interruption
+UNFINISHED_LIMIT = 10_000  # events counted at the end of an interruption
 
 
 class OutboxEvent(models.Model):
     """
-    Keep one captured event, from its capture to its end.
+    One captured event, from its capture to its end.
 
-    ``available_at`` is when it may first go out, ``due_at`` when a worker must
-    look at it next: NULL only when nothing is left to do. ``parked`` marks an
-    event that waits for an earlier one of its contact and has been moved out of
-    the workers' way; ``lease_token`` is set while somebody is sending it. What
-    a user has ended stays due until a worker has freed the events behind it.
-    ``failure`` is the fingerprint of the last answer, unless Brevo accepted the
-    event or the event was cancelled, and ``failed_at`` when that answer came.
-    ``reference`` is what people know the event by, to search for it: ``data["id"]``,
-    which is the order's number in ``order_completed``.
+    ``available_at`` is when it may first be sent, ``due_at`` when a worker must
+    look at it next: NULL only if nothing is left to do. ``parked`` marks an
+    event that waits for an earlier one of its contact and has been set aside;
+    ``lease_token`` is set while a worker has it. An event that a user has ended
+    stays due until a worker has released the events behind it. ``failure`` is
+    the fingerprint of the last answer, unless Brevo accepted the event or it
+    was cancelled, and ``failed_at`` is when that answer came. ``reference`` is
+    the number by which people know the event, so that they can search for it:
+    ``data["id"]``, which is the order's number in ``order_completed``.
     ``source`` names the row whose change caused the event, as in
-    ``shop.cartline:12``, where a receiver knew it. ``call`` says which call to
-    Brevo it is: one of ``identify`` has that name, and no object.
+    ``shop.cartline:12``, if a receiver knew it. ``call`` says which Brevo call
+    it is; an ``identify`` call has that name, and no object.
     """
 
     name = ExactCharField(_("event"), max_length=MAX_NAME_LENGTH)
@@ -90,7 +90,8 @@ class OutboxEvent(models.Model):
             models.Index(fields=["contact", "status", "id"], name="brevo_events_contact"),
             models.Index(fields=["coalesce_key", "status", "id"], name="brevo_events_coalesce"),
             models.Index(fields=["object_id", "contact", "id"], name="brevo_events_object"),
-            # With what lists are filtered by: MariaDB reads the rows of thousands of events one by one, from all over.
+            # Includes the columns that lists filter by: without them, MariaDB would read thousands of scattered rows
+            # one by one.
             FinishedIndex(
                 fields=["status", "finished_at", "id", "reason", "response_code", "name"], name="brevo_events_status"
             ),
@@ -104,7 +105,7 @@ class OutboxEvent(models.Model):
 
     @classmethod
     def of(cls, event: Event, source: str = "") -> Self:
-        """Return the unsaved row of an event, some of its moments for the database's clock to fill in."""
+        """Return the unsaved row of an event; the database's clock will fill in some of its times."""
         row = cls(
             name=event.name,
             email=event.email,
@@ -119,45 +120,46 @@ class OutboxEvent(models.Model):
             row.coalesce_key = event.coalesce_key
         if event.idempotency_key is not None:
             row.idempotency_key = key_hash(event.idempotency_key)
-        delay = cast("float", event.delay or 0)  # an Event keeps both in seconds
+        delay = cast("float", event.delay or 0)  # an Event stores both in seconds
         if delay:
             row.available_at = row.due_at = in_seconds(delay)
         expires = settings.expires_after(event.name) if event.expires is None else cast("float", event.expires)
         if expires is not None:
-            # The setting may be shorter than a delay: then it counts from its end, or the event could never go out.
+            # The setting may be shorter than the delay: then it counts from the end of the delay, or the event could
+            # never be sent.
             row.expires_at = in_seconds(expires if expires > delay else expires + delay)
         return row
 
     def forget_expressions(self) -> None:
-        """Let the moments that the database has made of expressions be read when they are asked for."""
+        """Drop values that the database computes from expressions, so that they are fetched when first read."""
         for name, value in list(vars(self).items()):
             if hasattr(value, "resolve_expression"):
                 delattr(self, name)
 
     def as_event(self) -> Event:
-        """Return what was captured, without the options that steer its way."""
+        """Return the captured event, without the options that only affect its delivery."""
         if self.call == Call.IDENTIFY:
             return Identification(self.email, self.properties or {})
         return Event(self.name, self.email, object_id=self.object_id, data=self.data, properties=self.properties)
 
     @property
     def is_finished(self) -> bool:
-        """Return whether nothing is left to do."""
+        """Whether the event has ended as sent, failed or cancelled."""
         return self.status not in UNFINISHED
 
     @property
     def is_erased(self) -> bool:
-        """Return whether all that it held of its contact is gone."""
+        """Whether everything about its contact has been erased."""
         return not self.contact
 
     @property
     def data(self) -> dict[str, Any] | None:
-        """Return the ``data`` that the event was captured with."""
+        """The ``data`` that the event was captured with."""
         return json.loads(self.body).get("eventdata", {}).get("data")  # type: ignore[no-any-return]
 
     @property
     def properties(self) -> dict[str, Any] | None:
-        """Return the ``properties`` that the event was captured with; of ``identify``, the attributes."""
+        """The ``properties`` that the event was captured with; for ``identify``, the attributes."""
         name = "attributes" if self.call == Call.IDENTIFY else "properties"
         return json.loads(self.body).get(name)  # type: ignore[no-any-return]
 
@@ -170,7 +172,7 @@ def _reference(event: Event) -> str | None:
 
 
 class SendAttempt(models.Model):
-    """Keep one request to Brevo: when, how long, which answer."""
+    """One request to Brevo: when, how long it took, and the answer."""
 
     event = models.ForeignKey(OutboxEvent, models.CASCADE, related_name="send_attempts", verbose_name=_("event"))
     started_at = models.DateTimeField(_("started"))
@@ -191,23 +193,23 @@ class SendAttempt(models.Model):
 
     @property
     def message(self) -> str:
-        """Return Brevo's message, or what went wrong."""
+        """Brevo's message, or a description of the failure."""
         return brevo_error(self.answer)[1]
 
 
 class Gate(models.Model):
     """
-    The one switch that holds all sending back, shared by every process.
+    The circuit breaker: the one switch, shared by all processes, that puts delivery on hold.
 
-    Closing and opening are a compare-and-set on ``generation``, as it was seen
-    when the request started, so that many failures in flight close it only
-    once. A pause is in columns of its own. One that has an end is over for
-    whoever reads the gate after that moment, by the database's clock; the
-    columns are left as they are.
+    Closing and opening are a compare-and-set on the ``generation`` at the start
+    of the request, so that many failures in flight close it only once. A pause
+    has its own columns. A pause with a set end is over for anything that reads
+    the gate after that time, by the database's clock; the columns are left
+    unchanged.
     """
 
     FIRST_COOLDOWN = 5  # seconds; doubled by each failed probe
-    LEAST_COOLDOWN = 1  # seconds; the same, if the answer itself says for how long to wait
+    LEAST_COOLDOWN = 1  # seconds; the same, if the answer itself says how long to wait
     MAX_COOLDOWN = 300
 
     reason = models.CharField(_("reason"), max_length=10, choices=GateReason, blank=True)
@@ -233,52 +235,52 @@ class Gate(models.Model):
 
     @classmethod
     def load(cls) -> Gate:
-        """Return the gate as it is now; where nothing ever closed it, an open one that is not stored."""
+        """Return the current gate; an unsaved open one if nothing has ever closed it."""
         using = router.db_for_write(cls)
         return cls._default_manager.using(using).annotate(read_at=UtcNow()).filter(pk=1).first() or cls(pk=1)
 
     @property
     def is_open(self) -> bool:
-        """Return whether neither a fault nor a pause holds anything back."""
+        """Whether delivery is neither on hold nor paused."""
         return not (self.is_closed or self.is_paused)
 
     @property
     def is_closed(self) -> bool:
-        """Return whether only a probe may go out."""
+        """Whether a fault has put delivery on hold, so that only probes may be sent."""
         return self.closed_until is not None
 
     @property
     def is_paused(self) -> bool:
-        """Whether an operator holds everything back, probes too."""
+        """Whether an operator has paused delivery, including probes."""
         if self.paused_at is None or self.paused_until is None or self._read_at is None:
             return self.paused_at is not None
         return self._read_at < self.paused_until
 
     @property
     def is_probe_due(self) -> bool:
-        """Return whether the cool-down is over."""
+        """Whether the cool-down is over."""
         return self.is_closed and self.seconds_until_probe == 0
 
     @property
     def seconds_until_probe(self) -> float:
-        """Return the seconds until the cool-down is over, 0 where the gate is open."""
+        """The seconds until the cool-down is over, 0 if the gate is open."""
         return self._seconds_until(self.closed_until)
 
     @property
     def seconds_until_resumed(self) -> float | None:
-        """The seconds until a pause ends by itself, or None if there is none that does."""
+        """The seconds until a pause ends by itself, or None if there is no such pause."""
         return self._seconds_until(self.paused_until) if self.is_paused and self.paused_until else None
 
     @property
     def cause(self) -> str:
-        """Why it is closed, in words, with the response code; empty while it is open."""
+        """The reason for a hold in words, with the response code; empty if the gate is open."""
         if not self.reason:
             return ""
         words = _("Brevo does not accept the key") if self.response_code == 401 else self.get_reason_display()
         return f"{words} ({self.response_code})" if self.response_code else str(words)
 
     def win_probe(self) -> bool:
-        """Return whether this caller, of all processes, may send one event to see how things are."""
+        """Return whether this caller, among all processes, may send the probes."""
         closed = self._unchanged().filter(closed_until__lte=UtcNow())
         return bool(closed.update(closed_until=in_seconds(max(self.cooldown, self.FIRST_COOLDOWN))))
 
@@ -286,9 +288,9 @@ class Gate(models.Model):
         self, reason: GateReason, response_code: int | None, seconds: float | None = None, *, event: int | None = None
     ) -> bool:
         """
-        Put delivery on hold for some seconds, at least twice as long as last time; False if the gate changed meanwhile.
+        Put delivery on hold for some seconds, at least twice as long as last time; False if the gate has changed.
 
-        ``event`` is the primary key of the event whose answer asks for it.
+        ``event`` is the primary key of the event whose answer caused it.
         """
         self._ensure_stored()
         first = self.FIRST_COOLDOWN if seconds is None else self.LEAST_COOLDOWN
@@ -308,14 +310,15 @@ class Gate(models.Model):
         return bool(is_done)
 
     def try_now(self) -> bool:
-        """End the current cool-down, so that a worker probes at once; False if delivery is not on hold."""
+        """End the current cool-down, so that a worker probes at once; returns False if delivery isn't on hold."""
         return bool(self._stored().exclude(closed_until=None).update(closed_until=UtcNow()))
 
     def open(self, *, event: int | None = None) -> bool:
         """
-        Let sending go on; False if the gate was open, or changed meanwhile.
+        End a hold; False if there is none, or if the gate has changed.
 
-        ``event`` is the primary key of the event whose answer shows that it can.
+        ``event`` is the primary key of the event whose answer shows that Brevo
+        is available.
         """
         changes = {"reason": "", "response_code": None, "closed_by": None, "closed_at": None, "closed_until": None}
         is_done = self.is_closed and self._unchanged().update(**changes, cooldown=0, generation=F("generation") + 1)
@@ -325,10 +328,10 @@ class Gate(models.Model):
 
     def pause(self, *, by: str = "", reason: str = "", until: datetime | timedelta | None = None) -> None:
         """
-        Hold everything back until resume(), or until a moment or for a time that is given; what is in flight goes on.
+        Pause delivery until resume(), or until ``until``, a datetime or timedelta; requests in flight are finished.
 
-        ``by`` is a user's name, empty for a command. Of a pause that lasts
-        already, this changes who, why and until when.
+        ``by`` is a user's name, empty for a command. If delivery is already
+        paused, this changes who paused it, why and until when.
         """
         by, reason = by[:MAX_NAME_OF_OPERATOR], reason[:MAX_PAUSE_REASON]
         moment: Any = until if until is None or isinstance(until, datetime) else in_seconds(until.total_seconds())
@@ -343,7 +346,7 @@ class Gate(models.Model):
                 Interruption.objects.create(kind=kind, began_by=by, reason=reason, ended_at=moment, end=end)
 
     def resume(self, *, by: str = "") -> None:
-        """End a pause; a fault that closed the gate meanwhile, or before, still does. ``by`` is a user's name."""
+        """End a pause, but not a hold, which a fault may have caused before or during it. ``by`` is a user's name."""
         with self._locked() as gate:
             if gate.is_paused:
                 by = by[:MAX_NAME_OF_OPERATOR]
@@ -352,11 +355,11 @@ class Gate(models.Model):
 
     @contextmanager
     def _locked(self) -> Iterator[Gate]:
-        """Run a transaction that holds the gate, as it is then."""
+        """Run a transaction that locks the gate, and yield its current state."""
         using = router.db_for_write(Gate)
         with transaction.atomic(using=using):
             self._ensure_stored()
-            # An UPDATE locks it on every database, and is how a transaction has to begin on SQLite.
+            # An UPDATE locks it on every database; on SQLite, a transaction has to begin with a write.
             self._stored().update(generation=F("generation"))
             yield Gate.load()
 
@@ -386,10 +389,10 @@ class Gate(models.Model):
 
 class HourlyCount(models.Model):
     """
-    Keep how many events ended as sent and as failed in an hour that is over.
+    How many events were sent and failed in a past hour.
 
-    Counted by whoever first wants to know (``hours``): a month of a busy shop
-    is too much to count for a page. ``newest`` was the newest event then.
+    Counted when first needed (``hours``), because a busy shop's month is too
+    much to count for a page. ``newest`` was the newest event at that time.
     """
 
     hour = models.DateTimeField(primary_key=True)

@@ -10,17 +10,18 @@ from brevo_events.exceptions import InvalidEvent
 
 Money: TypeAlias = Decimal | int | float | str
 
-MAX_DECIMALS = 6  # digits behind the point of an amount: what a float or a division adds to it is smaller
-MAX_TEXT = 100  # characters of an amount that is a text; Decimal() would take its time over millions
-MAX_BITS = 4096  # of an amount that is an int
+MAX_DECIMALS = 6  # decimal places of an amount: rounding errors of floats and divisions are smaller
+MAX_TEXT = 100  # characters of an amount given as a string; Decimal() is slow with millions
+MAX_BITS = 4096  # of an amount given as an int
 
 
 class Amounts(TypedDict, total=False):
     """
-    The sums of a cart or an order.
+    The totals of a cart or an order.
 
-    ``subtotal`` is that of the items. ``total`` is that without ``discount``,
-    and with ``shipping`` and ``tax``; ``total_before_tax`` is without the tax.
+    ``subtotal`` is the sum of the items. ``total`` is the subtotal minus
+    ``discount``, plus ``shipping`` and ``tax``; ``total_before_tax`` is without
+    the tax.
     """
 
     total: Money | None
@@ -32,12 +33,12 @@ class Amounts(TypedDict, total=False):
 
 
 def amount(value: Money | None, path: str) -> Decimal | None:
-    """Return an amount of money, if there is one; raises ``InvalidEvent`` for what is none."""
+    """Return an amount of money, or None if it isn't given; raises ``InvalidEvent`` if it is invalid."""
     return None if value is None else needed_amount(value, path)
 
 
 def needed_amount(value: Money, path: str) -> Decimal:
-    """Return an amount that must be there, with at most six digits behind the point if it was a float."""
+    """Return a required amount, with at most six decimal places if it was a float."""
     found = Decimal("NaN")
     with suppress(InvalidOperation, TypeError, ValueError):
         found = _decimal(value)
@@ -47,7 +48,7 @@ def needed_amount(value: Money, path: str) -> Decimal:
 
 
 def sums(given: Mapping[str, Any], lines: Iterable[Mapping[str, Decimal]], *, tax_included: bool) -> dict[str, Decimal]:
-    """Return the ``Amounts`` that are given, and those that follow from them and from price and quantity of lines."""
+    """Return the given ``Amounts``, and those that follow from them and from the prices and quantities."""
     known = {name: amount(given[name], name) for name in Amounts.__annotations__ if given.get(name) is not None}
     try:
         return _added_up(known, list(lines), tax_included)  # type: ignore[arg-type]
@@ -58,7 +59,7 @@ def sums(given: Mapping[str, Any], lines: Iterable[Mapping[str, Decimal]], *, ta
 def _added_up(known: dict[str, Decimal], lines: list[Mapping[str, Decimal]], tax_included: bool) -> dict[str, Decimal]:
     if "subtotal" not in known:
         exact = sum((line["price"] * line["quantity"] for line in lines), Decimal(0))
-        # As fine as the finest price, and no finer: half a metre at 19.99 costs what the till would say.
+        # With as many decimal places as the most precise price: half a metre at 19.99 costs what the till would say.
         digits = max([2, *(min(-_exponent(line["price"]), MAX_DECIMALS) for line in lines)])
         known["subtotal"] = exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
     plain = known["subtotal"] - known.get("discount", 0) + known.get("shipping", 0)

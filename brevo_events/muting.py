@@ -14,12 +14,12 @@ _depth: ContextVar[int] = ContextVar("brevo_events_muted", default=0)
 
 def muted() -> Muted:
     """
-    Capture nothing meanwhile, in this thread or task only: ``with muted(): import_carts()``.
+    Capture nothing inside it, in this thread or task only: ``with muted(): import_carts()``.
 
-    For imports, data migrations and tests of other things, and as a decorator
-    ``@muted()`` for plain functions. Functions of ``track_on`` are not called,
-    and ``track`` returns None. Other threads and requests go on as ever; so do
-    ``cancel()`` and the delivery of what has been captured before.
+    For imports, data migrations, and tests of something else; also as a
+    decorator ``@muted()`` for plain functions. Functions of ``track_on`` aren't
+    called, and ``track`` returns None. Other threads and requests aren't
+    affected, nor are ``cancel()`` and the delivery of events captured before.
     """
     return Muted()
 
@@ -30,17 +30,17 @@ def is_muted() -> bool:
 
 
 class Muted:
-    """What ``muted()`` returns: a context manager that may be entered again, and a decorator."""
+    """The return value of ``muted()``: a reusable context manager and a decorator."""
 
     def __enter__(self) -> None:
         _depth.set(_depth.get() + 1)
 
     def __exit__(self, *error: object) -> None:
-        # Not below 0: a generator may be closed by another thread than it was begun in.
+        # Not below 0: a generator may be closed by another thread than the one that started it.
         _depth.set(max(0, _depth.get() - 1))
 
     def __call__(self, function: Callable[Given, Returned]) -> Callable[Given, Returned]:
-        # What these return runs only after the call, and would not be muted.
+        # These only return an object whose code runs after the call, unmuted.
         runs_later = iscoroutinefunction(function) or isgeneratorfunction(function) or isasyncgenfunction(function)
         if runs_later or isinstance(function, type):
             raise TypeError("muted() decorates plain functions: elsewhere, write `with muted():` inside.")

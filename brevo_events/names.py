@@ -1,4 +1,4 @@
-"""How the events of each name fare: how many, how soon accepted, and which have stopped coming."""
+"""Statistics for each event name: how many, how soon accepted, and which have stopped coming."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from brevo_events.choices import Reason, Status
 from brevo_events.models import OutboxEvent
 
 COUNTED = timedelta(days=7)
-NEWEST = 10_000  # events of a status that are counted
-TIMED = 2000  # events whose time from capture to acceptance is read
+NEWEST = 10_000  # events counted for each status
+TIMED = 2000  # events whose time from capture to acceptance is used
 SHOWN = 50  # names
 
-# Whether a name has stopped is seen in a sample of a month: the last accepted events of each quarter of a day.
+# Whether a name has stopped is determined from a sample of a month: the last accepted events of every six hours.
 MONTH = timedelta(days=30)
 PART = timedelta(hours=6)
 OF_PART = 50  # events
-REGULAR = 10  # parts in which a name must have come
-QUIET = 2  # times as long as its longest silence in the month
+REGULAR = 10  # parts in which a name must have occurred
+QUIET = 2  # times the longest gap in the month
 
-# All in the index of the status, the rows of the events apart.
+# All of it comes from the index of the status, without reading the rows.
 BY_NAME = """
 SELECT %s AS part, newest.name, COUNT(*), MIN(newest.finished_at), MAX(newest.finished_at) FROM (
     SELECT e.name, e.finished_at FROM {events} e
@@ -46,14 +46,15 @@ SELECT newest.name, newest.reason, COUNT(*), MAX(newest.finished_at) FROM (
 @dataclass(slots=True)
 class NamedEvents:
     """
-    The events of one name that ended lately.
+    The events of one name that ended recently.
 
     ``saved`` counts those that were superseded before they were sent.
     ``median`` and ``percentile_95`` are seconds from capture to acceptance,
-    delays included; None if none of the newest 2,000 accepted events has the name.
-    ``is_quiet`` says that a name that came regularly has not come for more than
-    twice as long as ever in a month; a busy outbox is only sampled that far
-    back, and ``seen_at`` may then be a few hours before the last of them.
+    including delays; None if none of the newest 2,000 accepted events has the
+    name. ``is_quiet`` says that a name that used to occur regularly hasn't
+    occurred for more than twice its longest gap in a month. A busy outbox is
+    only sampled that far back, so ``seen_at`` may be a few hours before the
+    last of them.
     """
 
     name: str
@@ -68,20 +69,20 @@ class NamedEvents:
 
     @property
     def failed_share(self) -> float:
-        """The part of what ended that failed, from 0 to 1."""
+        """The share of ended events that failed, from 0 to 1."""
         return self.failed / ((self.accepted + self.failed) or 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
     """
-    The events of each name, the quiet names first, then those of most events.
+    The events of each name: quiet names first, then those with the most events.
 
-    Counted is what ended since ``since``: a week ago, or later if more than
-    10,000 were accepted in a week. ``first_at`` is when the first of them was
-    accepted, a week ago at most.
-    ``saved`` is how many events of a week were superseded; up to 10,000 cancelled
-    ones are looked at, and ``is_saved_capped`` says that there are more.
+    Events are counted if they ended since ``since``: a week ago, or later if
+    more than 10,000 were accepted in a week. ``first_at`` is when the first of
+    them was accepted, at most a week ago. ``saved`` is how many events were
+    superseded in a week; up to 10,000 cancelled events are read, and
+    ``is_saved_capped`` says that there are more.
     """
 
     since: datetime
@@ -92,28 +93,28 @@ class Names:
     rows: list[NamedEvents] = field(default_factory=list)
 
     def per_hour(self, count: int) -> float:
-        """Return how many an hour so many are; the first events of a new shop are no rate before a day is over."""
+        """Return a number of events per hour; a new shop has no rate until its first day is over."""
         least = timedelta(minutes=1) if self.is_capped else timedelta(days=1)
         return count / (max(timezone.now() - self.first_at, least) / timedelta(hours=1))
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Events of one name in a part of the month, from the sample."""
+    """The events of one name in a part of the month, from the sample."""
 
     first_at: datetime
     last_at: datetime
 
 
 def names(waiting: Collection[str] = ()) -> Names:
-    """Return how the events of each name fare, by six bounded statements; a name that is ``waiting`` is not quiet."""
+    """Return the statistics for each name, with six bounded statements; a name that is ``waiting`` isn't quiet."""
     now = timezone.now()
     found: defaultdict[str, NamedEvents] = defaultdict(lambda: NamedEvents(""))
     newest, sample = _accepted(now)
     is_capped = sum(count for count, _seen in newest.values()) >= NEWEST
     oldest = min((seen.first_at for _count, seen in newest.values()), default=now)
     since = oldest if is_capped else now - COUNTED
-    # Of a name that comes once a week, the first of this week is not the first of all.
+    # If a name occurs once a week, the first event of this week isn't the first of all.
     first_at = max(since, min((parts[0].first_at for parts in sample.values()), default=now))
     for name, (count, seen) in newest.items():
         found[name].accepted = count
@@ -131,21 +132,21 @@ def names(waiting: Collection[str] = ()) -> Names:
 
 
 def percentile(ascending: Sequence[Any], percent: int) -> Any:
-    """Return the lowest value that so many percent of the values do not exceed, None if there are no values."""
+    """Return the lowest value that this percentage of the values doesn't exceed, or None without values."""
     return ascending[math.ceil(len(ascending) * percent / 100) - 1] if ascending else None
 
 
 def _accepted(now: datetime) -> tuple[dict[str, tuple[int, _Seen]], dict[str, list[_Seen]]]:
     """Return the newest accepted events of each name, and the sample of a month, oldest first."""
     moment = unions.moments()
-    # A moment after now, because the clocks of hosts differ.
+    # Slightly after now, because the hosts' clocks differ.
     end = now + timedelta(minutes=10)
     ranges = [(0, Status.SENT, now - COUNTED, end, NEWEST)]
     for part in range(MONTH // PART, 0, -1):
         start = now - part * PART
         ranges.append((part, Status.SENT, start, start + PART if part > 1 else end, OF_PART))
     newest, sample = {}, defaultdict(list)
-    # In the order of the ranges: nothing promises that of a statement's rows.
+    # In the order of the ranges, because the order of a statement's rows isn't guaranteed.
     for part, name, count, first, last in sorted(unions.each(BY_NAME, ranges), key=lambda row: -row[0]):
         seen = _Seen(moment(first), moment(last))
         if part:
@@ -164,7 +165,7 @@ def _add_failed(found: defaultdict[str, NamedEvents], since: datetime, now: date
 
 
 def _add_saved(found: defaultdict[str, NamedEvents], now: datetime) -> tuple[int, int]:
-    """Add what was superseded; return how much that was, of how many cancelled events."""
+    """Add the superseded events; return how many there were, among how many cancelled events."""
     moment, saved, cancelled = unions.moments(), 0, 0
     for name, reason, count, last in unions.rows(CANCELLED, [Status.CANCELLED, now - COUNTED, NEWEST]):
         cancelled += count

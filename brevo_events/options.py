@@ -1,4 +1,4 @@
-"""How one setting is described: its type, default and checks, and how the environment gives it."""
+"""The description of one setting: its type, default and checks, and how the environment sets it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ _FALSE = ("false", "off", "n", "no", "0")
 
 class Option(Generic[T]):
     """
-    One key: its type, its default, and what its value must satisfy.
+    One key: its type, its default, and its valid values.
 
-    ``check`` returns what is wrong with a value, or an empty text. A callable
-    default is asked each time, because it depends on the surroundings. ``kind``
-    is what a text of the environment becomes; with ``accepts``, a value in the
-    dict may also be of other types. ``otherwise`` stands in for a wrong value
-    in production: for what a checkout reads, which must not end by it.
+    ``check`` returns what is wrong with a value, or an empty string. A callable
+    default is called each time, because it depends on the environment. ``kind``
+    is the type that a string from the environment is converted to; with
+    ``accepts``, a value in the dict may also have other types. ``otherwise``
+    replaces an invalid value in production: it is for settings that a checkout
+    reads, which must not fail because of them.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Option(Generic[T]):
             return self.otherwise  # type: ignore[no-any-return]
 
     def read(self, instance: Settings) -> T:
-        """Return the value; raises ``InvalidSetting`` if it is wrong, whatever ``otherwise`` says."""
+        """Return the value; raises ``InvalidSetting`` if it is invalid, whatever ``otherwise`` says."""
         value = instance.given(self.key, self.kind)
         if value is UNSET:
             return self.default() if callable(self.default) else self.default
@@ -97,7 +98,7 @@ def between(lowest: float, highest: float) -> Callable[[float], str]:
 
 
 def safe_url(url: str) -> str:
-    # Python and urllib3 disagree about which host a URL with these names.
+    # Python and urllib3 disagree about which host a URL with these characters names.
     if "\\" in url or any(character.isspace() or not character.isprintable() for character in url):
         return "must be a URL"
     try:
@@ -142,12 +143,12 @@ def from_environment(key: str, kind: type[Any]) -> Any:
 
 
 def keys_in_environment() -> list[str]:
-    """Return each key that a variable of the environment is named after, known or not."""
+    """Return each key that an environment variable is named after, known or unknown."""
     return sorted(name.removeprefix(ENVIRONMENT_PREFIX) for name in os.environ if name.startswith(ENVIRONMENT_PREFIX))
 
 
 def _switch(text: str) -> bool:
-    # django-environ would take a misspelt "ture" for False.
+    # django-environ would read a misspelt "ture" as False.
     word = text.strip().lower()
     if word not in environ.Env.BOOLEAN_TRUE_STRINGS and word not in _FALSE:
         raise ValueError(text)
@@ -155,7 +156,7 @@ def _switch(text: str) -> bool:
 
 
 def _number(text: str) -> float:
-    # django-environ would leave out what is no digit: an hour written as "1h" would be a second.
+    # django-environ would drop non-digits: an hour written as "1h" would become one second.
     return float(text)
 
 

@@ -1,4 +1,4 @@
-"""What is kept of a person: export and erase."""
+"""The data stored about a person: export and erase."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BATCH = 500  # events in one transaction
 
 def export(email: str, visible: OutboxEventQuerySet | None = None) -> Iterator[dict[str, Any]]:
     """
-    Yield all that the outbox holds of one contact, oldest first: each event's columns, its body and its attempts.
+    Yield everything the outbox stores about one contact, oldest first: each event's columns, body and attempts.
 
-    With ``visible``, only those events of it.
+    With ``visible``, only those of its events.
     """
     events = (OutboxEvent.objects.all() if visible is None else visible).of_contact(email).order_by("pk")
     attempts = SendAttempt.objects.order_by("pk")
@@ -32,11 +32,11 @@ def export(email: str, visible: OutboxEventQuerySet | None = None) -> Iterator[d
 
 def erase(email: str, pks: Iterable[int] | None = None) -> Iterator[int]:
     """
-    Erase what the outbox and its attempts hold of one contact; yield how many events after each transaction.
+    Erase what the outbox and its attempts store about one contact; yield the number of events after each transaction.
 
-    With ``pks``, only those of the contact's events. Pending ones are
-    cancelled, and the answer to one that is being sent is not recorded. Names
-    of events, codes and times stay, for the statistics.
+    With ``pks``, only those of the contact's events. Pending events are
+    cancelled, and if one is being sent, its answer isn't recorded. Event names,
+    codes and times are kept for the statistics.
     """
     events = OutboxEvent.objects.of_contact(email)
     for batch in _all_of(events) if pks is None else _those_of(events, pks):
@@ -45,7 +45,7 @@ def erase(email: str, pks: Iterable[int] | None = None) -> Iterator[int]:
 
 
 def _all_of(events: OutboxEventQuerySet) -> Iterator[list[int]]:
-    # What is erased is the contact's no longer; what is captured meanwhile is.
+    # Erased events no longer belong to the contact, but events captured in the meantime do.
     while batch := list(events.order_by("pk").values_list("pk", flat=True)[:BATCH]):
         yield batch
 
@@ -58,7 +58,7 @@ def _those_of(events: OutboxEventQuerySet, pks: Iterable[int]) -> Iterator[list[
 def _erase(pks: list[int]) -> None:
     events = OutboxEvent.objects.all()
     with transaction.atomic(using=events.db):
-        # First, because it locks all of them: no resend may come between it and the look at what is pending.
+        # First, because it locks all of them: no resend may come before the pending ones are read.
         events.filter(pk__in=pks).update(
             email="",
             contact="",
@@ -71,7 +71,7 @@ def _erase(pks: list[int]) -> None:
             **states.NO_FAILURE,
         )
         events.with_status(UNFINISHED, pks).update(**states.cancelled(Reason.ERASED))
-        # The error of an answer is Brevo's text, that of a missing one is a word of ours.
+        # The error in an answer is Brevo's text; the error for a missing answer is one of our words.
         error = Case(When(response_code=None, then=F("error")), default=Value(""))
         SendAttempt.objects.filter(event__in=pks).update(answer="", error=error)
 

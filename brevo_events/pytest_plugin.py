@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def brevo_outbox(db: Any) -> Iterator[list[OutboxEvent]]:
-    """The list of events that the test captures; brings the database, as pytest-django's ``db`` does."""
-    # Imported here: pytest loads this file in projects without Django settings too.
+    """The list of events captured by the test; enables the database, like pytest-django's ``db``."""
+    # Imported here, because pytest also loads this file in projects without Django settings.
     from brevo_events.testing import capture_events
 
     with capture_events() as events:

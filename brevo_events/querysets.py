@@ -36,7 +36,7 @@ class Changed:
     """
     The IDs of the events that were changed, and how many were skipped, by reason.
 
-    ``obstacles`` has every reason against each event that resend() skipped.
+    ``obstacles`` has all the reasons for each event that resend() skipped.
     """
 
     pks: list[int] = field(default_factory=list)
@@ -44,11 +44,11 @@ class Changed:
     obstacles: dict[int, list[str]] = field(default_factory=dict)
 
     def skip(self, reason: object, count: int = 1) -> None:
-        """Count events that stay as they are."""
+        """Count events as skipped."""
         self.skipped[str(reason)] = self.skipped.get(str(reason), 0) + count
 
     def add(self, other: Changed) -> None:
-        """Add what was done to others."""
+        """Add the result for other events."""
         self.pks += other.pks
         self.obstacles |= other.obstacles
         for reason, count in other.skipped.items():
@@ -56,7 +56,7 @@ class Changed:
 
 
 class Locked(NamedTuple):
-    """Hold the columns of a locked event by which workers know what to do with it."""
+    """The columns of a locked event from which workers decide what to do with it."""
 
     status: str
     coalesce_key: str | None
@@ -64,12 +64,12 @@ class Locked(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        """Return whether nothing is left to do."""
+        """Whether the event has ended."""
         return self.status not in UNFINISHED
 
 
 class PrimaryManager(models.Manager[Row]):
-    """A manager that reads from the database that is written to: a replica may lag behind."""
+    """A manager that reads from the database used for writing, because a replica may lag behind."""
 
     @property
     def db(self) -> str:
@@ -80,35 +80,36 @@ class PrimaryManager(models.Manager[Row]):
 
 
 class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
-    """Find events of the outbox, and change their state."""
+    """Outbox events: finding them, and changing their state."""
 
     def unfinished(self) -> Self:
-        """Return what has still to go out."""
+        """Return the events that have yet to be sent."""
         return self.filter(status__in=UNFINISHED)
 
     def due(self) -> Self:
-        """Return what a worker has to look at now."""
+        """Return the events that a worker has to look at now."""
         return self.filter(due_at__lte=UtcNow())
 
     def due_sometime(self) -> Self:
-        """Return what a worker has to look at now or later."""
-        # Not IS NOT NULL: analysed while nothing was due, SQLite reads every finished event for it.
+        """Return the events that a worker has to look at now or later."""
+        # Not IS NOT NULL: if SQLite was analysed while nothing was due, it reads every finished event for that.
         return self.filter(due_at__gt=EPOCH)
 
     def seconds_until_first_due(self) -> float | None:
-        """Return how long until a worker has to look, below 0 since when it had to; None where nothing waits."""
+        """Return the seconds until the first event is due (negative if overdue), or None if nothing is waiting."""
         waiting = self.due_sometime().order_by("due_at").annotate(read_at=UtcNow())
         for due_at, read_at in waiting.values_list("due_at", "read_at")[:1]:
             return (due_at - read_at).total_seconds()  # type: ignore[operator]
         return None
 
     def of_contact(self, email: str) -> Self:
-        """Return the events of one address, in whatever letter case it is written."""
+        """Return the events of one address, in any letter case."""
         return self.filter(contact=contact_hash(email))
 
     def newest_of_contact(self, contact: str, limit: int, *, before: int | None = None) -> list[OutboxEvent]:
-        """Return the newest events of a contact, given by its hash, newest first; ``before`` an ID."""
-        # Each status by itself, because then the index gives the newest at once, also of a contact with very many.
+        """Return a contact's newest events, newest first, given its hash; only those ``before`` an ID."""
+        # One query per status, because the index then gives the newest at once, even for a contact with very many
+        # events.
         found: list[OutboxEvent] = []
         for status in Status if contact else ():
             same = self.filter(contact=contact, status=status, **({} if before is None else {"pk__lt": before}))
@@ -129,16 +130,16 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
 
     def insert(self, row: OutboxEvent) -> bool:
         """
-        Insert one row, and return False where its idempotency key is there already.
+        Insert one row, or return False if its idempotency key already exists.
 
-        In one statement, since an error would break a transaction on PostgreSQL,
-        and a savepoint costs more than the INSERT. Not by save(), which costs
-        more too: the moments that the database's clock gives are read when they
-        are asked for.
+        In one statement, because an error would break a transaction on
+        PostgreSQL, and a savepoint costs more than the INSERT. Not with save(),
+        which costs more as well. Values from the database's clock are fetched
+        when first read.
         """
         columns = [column for column in self.model._meta.concrete_fields if not column.primary_key]
         key: Any = self.model._meta.pk
-        # Where there is a key, nothing may be inserted; without one, nothing may go wrong in silence.
+        # With a key, a conflict just means that nothing is inserted; without one, no conflict may be ignored.
         on_conflict = None if row.idempotency_key is None else OnConflict.IGNORE
         with transaction.mark_for_rollback_on_error(self.db):
             inserted: Any = self._insert(  # type: ignore[attr-defined]
@@ -155,8 +156,9 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         """
         Supersede earlier unfinished events with one of these names, of the row's contact and object.
 
-        One that is being sent keeps its status and lease; its reason says that
-        it ends instead of being put back. A row that was not kept supersedes all.
+        An event that is being sent keeps its status and lease; its reason says
+        that it ends instead of being put back. A row that wasn't inserted
+        supersedes all of them.
         """
         older = self.filter(contact=row.contact, object_id=row.object_id, status__in=UNFINISHED)
         older = older.filter(name__in=list(names), **({} if row.pk is None else {"pk__lt": row.pk}))
@@ -166,10 +168,10 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
 
     def cancel(self, *, dry_run: bool = False, reason: Reason = Reason.OPERATOR) -> Changed:
         """
-        End what is still pending; what is being sent goes on.
+        Cancel pending events; an event that is being sent isn't stopped.
 
-        The next events of the same contacts are freed by a worker after the
-        caller's commit, so that the two cannot wait for each other.
+        After the caller's commit, a worker releases the next events of the same
+        contacts, so that the caller and the workers can't wait for each other.
         """
         result = Changed()
         events = self.model.objects
@@ -199,11 +201,12 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
         dry_run: bool = False,
     ) -> Changed:
         """
-        Make finished events due again, from zero attempts; what was tried stays recorded.
+        Send finished events again, from zero attempts; earlier attempts stay recorded.
 
-        An event for which a newer one of the same contact and object exists is
-        skipped, since a stale cart would be sent after its order; an expired
-        one too. One that had expired does not expire again. The order of a contact's events may change by it.
+        Skips an event if a newer one exists for its contact and object, because
+        a stale cart must not follow its order; also one that has expired. If
+        you include expired events, they don't expire again. A resend may change
+        the order of a contact's events.
         """
         result = Changed()
         options = {SKIPPED_SENT: include_sent, SKIPPED_OUTDATED: include_outdated, SKIPPED_EXPIRED: include_expired}
@@ -228,40 +231,40 @@ class OutboxEventQuerySet(models.QuerySet["OutboxEvent"]):
                     taken_in += [pk] if is_outdated else []
             result.pks += chosen
             if not dry_run:
-                # Taken in on purpose, an outdated one goes out as it is, and no newer one stands in for it.
+                # An outdated event that was included on purpose is sent as it is, and isn't replaced by a newer one.
                 events.filter(pk__in=taken_in).update(coalesce_key=None)
                 finished = events.filter(pk__in=chosen).exclude(status__in=UNFINISHED).exclude(contact="")
                 finished.update(**states.resent(expired))
         return result
 
     def with_status(self, statuses: Iterable[str], pks: list[int]) -> Self:
-        """Return those of some events that are in one of these statuses, for an UPDATE that finds them by key."""
-        # Lower() keeps MariaDB from finding them by the index of the status: then it deadlocks with workers.
+        """Return those of some events that have one of these statuses, for an UPDATE that finds them by key."""
+        # Lower() keeps MariaDB from using the index of the status, which would cause deadlocks with workers.
         return self.filter(pk__in=pks).alias(state=Lower("status")).filter(state__in=list(statuses))
 
     def lock_free(self) -> Self:
-        """Lock what nobody else holds, without waiting; SQLite has no such locks and needs none."""
+        """Lock the rows that aren't locked elsewhere, without waiting; SQLite has no row locks and needs none."""
         features = connections[self.db].features
         if not features.has_select_for_update:
             return self
         return self.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
 
     def lock_by_key(self, pks: Iterable[int]) -> dict[int, Locked]:
-        """Lock those of some events that nobody else holds, and return what steers their way."""
-        # By a column that no index holds, so that MariaDB locks by the primary key alone.
+        """Lock those of some events that aren't locked elsewhere, and return the columns that workers need."""
+        # Selects a column that is in no index, so that MariaDB locks only the primary key.
         held = self.filter(pk__in=list(pks)).lock_free()
         steering = held.values_list("pk", "status", "coalesce_key", "lease_token")
         return {pk: Locked(status, key, token) for pk, status, key, token in steering}
 
     def begin_writing(self) -> None:
-        """Begin a transaction with a write, where that is what locks."""
-        # SQLite gives up at once when a transaction that has read wants to write: so it writes first.
+        """Begin a transaction with a write, if that is what takes the lock."""
+        # SQLite fails at once when a transaction that has already read wants to write, so write first.
         if not connections[self.db].features.has_select_for_update:
             self.model.objects.using(self.db).filter(pk=0).update(parked=False)
 
 
 def obstacles(status: str, contact: str, is_outdated: bool, is_expired: bool) -> list[str]:
-    """Return every reason for which a resend skips an event, unless told otherwise; the one to name comes first."""
+    """Return all reasons why a resend skips an event by default; the one to show comes first."""
     reasons = {
         SKIPPED_WAITING: status in UNFINISHED,
         SKIPPED_ERASED: not contact,
@@ -273,13 +276,13 @@ def obstacles(status: str, contact: str, is_outdated: bool, is_expired: bool) ->
 
 
 def in_batches(pks: list[int]) -> Iterator[list[int]]:
-    """Cut keys into lists that every database takes in one statement, and that lock few rows at a time."""
+    """Split keys into lists that every database accepts in one statement, and that lock few rows at a time."""
     for start in range(0, len(pks), BATCH):
         yield pks[start : start + BATCH]
 
 
 def has_like(events: OutboxEventQuerySet, **which: Any) -> models.Q:
-    """Return whether, of these events, there is one of the same contact and object, or of the same coalesce key."""
+    """Return whether these events include one with the same contact and object, or the same coalesce key."""
     alike = (("contact", "object_id"), ("coalesce_key",))
     of_object, of_key = (
         models.Exists(events.filter(**{name: models.OuterRef(name) for name in names}, **which)) for names in alike

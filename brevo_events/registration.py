@@ -19,7 +19,7 @@ Function = TypeVar("Function", bound=Callable[..., Event | Iterable[Event] | Non
 
 @dataclass(frozen=True)
 class Registration:
-    """One ``track_on``: its function, and the signals and senders that it listens to."""
+    """One ``track_on``: its function, its signals and its senders."""
 
     function: Callable[..., Any]
     signals: tuple[Signal, ...]
@@ -33,14 +33,14 @@ def track_on(
     signals: Signal | Iterable[Signal], *, sender: Any = None, dispatch_uid: str | None = None
 ) -> Callable[[Function], Function]:
     """
-    Capture what the decorated function returns, whenever a signal is sent.
+    Capture the events that the decorated function returns, whenever a signal is sent.
 
-    The function gets what a receiver gets, and returns an ``Event``, several,
-    or None. Fixtures (``raw=True``) are skipped. ``sender`` is a model, a list
-    of them, ``"app.Model"``, or what a signal of the project's own sends. Django
-    compares it with the very class that is saved: name child and proxy models
-    too. An error in the function raises or is logged, as ``RAISE_ERRORS`` says;
-    database errors always propagate.
+    The function gets the same arguments as a signal receiver, and returns an
+    ``Event``, several, or None. Fixtures (``raw=True``) are skipped. ``sender``
+    is a model, a list of models, ``"app.Model"``, or the sender of a signal of
+    your own. Django compares it with the exact class that is saved, so list
+    child and proxy models too. An exception in the function is raised or
+    logged, depending on ``RAISE_ERRORS``; database errors always propagate.
     """
     listened = (signals,) if isinstance(signals, Signal) else tuple(signals)
     senders = tuple(sender) if isinstance(sender, list | tuple | set) else (sender,)
@@ -68,13 +68,13 @@ def _receiver(function: Callable[..., Any]) -> Callable[..., None]:
         try:
             events = _as_list(function(sender=sender, **kwargs), function)
         except DatabaseError:
-            # Swallowed inside a transaction, it would leave a broken one behind.
+            # If it were swallowed inside a transaction, it would leave the transaction broken.
             raise
         except Exception as error:  # noqa: BLE001 - the project's function must not break the project's save
             reject(error, function)
             return
         using = kwargs.get("using")
-        # A signal of the project's own may mean something else by it.
+        # One of the project's own signals may use that name for something else.
         changed_on = using if using in list(connections) else None
         capture(events, changed_on=changed_on, source=_source(kwargs))
 
@@ -82,7 +82,7 @@ def _receiver(function: Callable[..., Any]) -> Callable[..., None]:
 
 
 def _source(arguments: Mapping[str, Any]) -> str:
-    """Return the name of the row that changed: the ``instance`` of Django's signals, or the only row of another one."""
+    """Return the name of the changed row: a Django signal's ``instance``, or the only row that another signal has."""
     rows = [value for value in arguments.values() if isinstance(value, Model)]
     row = arguments.get("instance", rows[0] if len(rows) == 1 else None)
     if not isinstance(row, Model) or row.pk is None:

@@ -21,19 +21,19 @@ from brevo_events.models import OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet, has_like, in_batches
 
 BATCH = 500  # events in one transaction
-ONE_WRITER_BATCH = 100  # events, on a database that lets one writer in at a time: it holds up all others
+ONE_WRITER_BATCH = 100  # events, on a database with a single writer: each transaction holds up all others
 DAY = 24 * 3600  # seconds
 
 
 def prune(*, days: float | None = None, failed_days: float | None = None) -> Iterator[int]:
     """
-    Delete events that ended long ago, with their attempts; yield how many events after each transaction.
+    Delete old finished events with their attempts; yield the number of events after each transaction.
 
-    ``days`` is RETENTION_DAYS and ``failed_days`` FAILED_RETENTION_DAYS unless
-    given; superseded events stay as long as sent ones, because they tell what
-    became of a cart. It rests between transactions, so that others get to write
-    on a database with one writer. What is known about interruptions of delivery
-    is kept as long as the longer of the two.
+    ``days`` defaults to RETENTION_DAYS and ``failed_days`` to
+    FAILED_RETENTION_DAYS. Superseded events are kept as long as sent ones,
+    because they show what became of a cart. There are rests between
+    transactions, so that others can write on a database with a single writer.
+    Interruptions of delivery are kept for the longer of the two periods.
     """
     soonest = settings.RETENTION_DAYS if days is None else days
     interruptions.settle(before=timezone.now() - timedelta(days=soonest))
@@ -68,16 +68,17 @@ def _prune_journal(days: float | None, failed_days: float | None) -> None:
 
 def prunable(*, days: float | None = None, failed_days: float | None = None) -> list[OutboxEventQuerySet]:
     """
-    Return what prune() deletes, as disjoint querysets.
+    Return the events that prune() deletes, as disjoint querysets.
 
-    An event that is newer than an unsent one of its contact and object stays as
-    long as that one: without it, a resend would take a stale cart for the newest.
+    An event that is newer than an unsent one of its contact and object is kept
+    as long as that one: otherwise a resend would take a stale cart for the
+    newest.
     """
     days = settings.RETENTION_DAYS if days is None else days
     failed_days = settings.FAILED_RETENTION_DAYS if failed_days is None else failed_days
     unsent = [(Q(status=Status.FAILED), failed_days), (Q(status=Status.CANCELLED), days)]
     stays = reduce(or_, (of_kind & ~_is_older_than(kept) for of_kind, kept in unsent))
-    # An event that a user has cancelled is due until a worker has released the events behind it.
+    # An event that a user has cancelled stays due until a worker has released the events behind it.
     free = OutboxEvent.objects.filter(due_at=None).exclude(
         has_like(OutboxEvent.objects.filter(stays), pk__lt=OuterRef("pk"))
     )
@@ -91,7 +92,7 @@ def _is_older_than(days: float) -> Q:
 def _delete(events: OutboxEventQuerySet) -> int:
     with transaction.atomic(using=events.db):
         events.begin_writing()
-        # Locked first, because a resend may have revived some meanwhile.
+        # Lock first, because some may have been resent in the meantime.
         pks = list(events.lock_free().values_list("pk", flat=True))
         events.filter(pk__in=pks).only("pk").delete()
     return len(pks)

@@ -1,4 +1,4 @@
-"""What an answer means: pure functions, an answer in and a verdict out."""
+"""The meaning of an answer: pure functions that take an answer and return a verdict."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from brevo_events.answers import Answer
 from brevo_events.choices import GateReason, Reason, Status
 
 MAX_BACKOFF = 3600  # seconds
-MAX_WISH = 3600  # seconds; no answer may hold things back for longer: one more request is a cheap question
-MIN_THROTTLE = 1  # seconds; a 429 that says 0 would be asked again without a pause
-THROTTLE = 60  # seconds, where a 429 does not say how long
-MOMENTS = 10**9  # from here on, a number is a Unix time (since 2001), not a span in seconds
+MAX_WISH = 3600  # seconds; no answer may put delivery on hold for longer, because asking again costs only one request
+MIN_THROTTLE = 1  # seconds; after a 429 that says 0, requests would go on without a pause
+THROTTLE = 60  # seconds, if a 429 doesn't say how long
+MOMENTS = 10**9  # from here on, a number is a Unix time (2001 or later), not a duration in seconds
 
 ACCOUNT_FAULTS = frozenset({401, 402, 403, 404, 405})
 TRANSIENT_FAULTS = frozenset({408, 425})
@@ -23,11 +23,11 @@ TRANSIENT_FAULTS = frozenset({408, 425})
 
 class Verdict(NamedTuple):
     """
-    What an answer means, whole: what becomes of the event, and of the gate.
+    The complete meaning of an answer: what becomes of the event and of the gate.
 
-    ``delay`` is in seconds; None leaves an event that is put back its place in
-    line. ``hold`` is for how many seconds the answer asks everybody to wait,
-    None if it does not say.
+    ``delay`` is in seconds; with None, an event that is put back keeps its
+    place in line. ``hold`` is how many seconds the answer asks everyone to
+    wait, None if it doesn't say.
     """
 
     status: Status
@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
 
     @property
     def is_about_event(self) -> bool:
-        """Whether Brevo judged the event itself, which shows that the key and the service are well."""
+        """Whether Brevo judged the event itself, which shows that the key and the service are fine."""
         return self.status == Status.SENT or self.reason == Reason.REJECTED
 
 
@@ -56,16 +56,16 @@ def decide(
     """
     Return the verdict on an answer.
 
-    ``attempts`` were counted before this one, the last of which was answered by
-    ``last_code``. A probe was sent while the gate was closed. During an outage
-    nothing is counted.
+    ``attempts`` were counted before this one; the last of them was answered
+    with ``last_code``. A probe is an event sent while the gate was closed.
+    During an outage, no attempt is counted.
     """
     closes = closing(answer.status, None if is_probe else last_code)
     wait = backoff(attempts + 1, first_backoff)
     if answer.is_taken:
         return Verdict(Status.SENT, is_counted=True)
     if closes:
-        # Whoever opens the gate wants these at once; but a probe that failed lets others try first.
+        # These are to be sent at once when the gate opens, but after a failed probe, other events are tried first.
         hold = throttle(answer.headers) if closes == GateReason.THROTTLED else None
         return Verdict(Status.PENDING, delay=wait if is_probe else None, closes=closes, hold=hold)
     if _is_rejected(answer.status):
@@ -81,9 +81,9 @@ def closing(status: int | None, last_code: int | None = None) -> GateReason | No
     """
     Return why an answer with this status closes the gate at once, or None.
 
-    A fault of the account or the URL concerns all events. But if the gate has
-    been opened since ``last_code``, an event that meets one again is itself
-    what is refused.
+    A fault of the account or the URL affects all events. But if the gate has
+    been open since ``last_code``, and an event gets such an answer again, the
+    event itself is the problem.
     """
     if status == 429:
         return GateReason.THROTTLED
@@ -96,7 +96,7 @@ def is_account_fault(status: int | None) -> bool:
 
 
 def is_failure(status: int | None) -> bool | None:
-    """Return whether a status says that Brevo is ill (True) or well (False), or nothing about it (None)."""
+    """Return whether a status means that Brevo is failing (True), working (False), or neither (None)."""
     if is_account_fault(status) or status == 429:
         return None
     return not (status is not None and (200 <= status < 300 or _is_rejected(status)))
@@ -107,7 +107,7 @@ def _is_rejected(status: int | None) -> bool:
 
 
 def backoff(attempts: int, first: float) -> float:
-    """Return the seconds before the next attempt, jitter included, after so many counted ones."""
+    """Return the seconds before the next attempt, with jitter, after this many counted attempts."""
     delay = first * 2.0 ** min(max(attempts - 1, 0), 30)
     return min(delay, MAX_BACKOFF) * random.uniform(0.75, 1)  # noqa: S311 - jitter is no secret
 
@@ -129,8 +129,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """
     Return the seconds that a ``Retry-After`` header asks for, given as seconds or as a date.
 
-    A date is as far away as it is from the answer's own ``Date``: the clock of
-    this machine may be hours off.
+    A date is compared with the answer's own ``Date``, because this machine's
+    clock may be hours off.
     """
     value = headers.get("retry-after", "")
     if (when := _date(value)) is None:

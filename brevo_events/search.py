@@ -1,4 +1,4 @@
-"""What people type to find events: an address, an ID, an order number, an object, an idempotency key."""
+"""What people type to find events: an address, ID, order number, object or idempotency key."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from brevo_events.events import key_hash
 from brevo_events.models import OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet
 
-MAX_DIGITS = 18  # more than that, and a database may refuse the number
-MAX_ORDERS = 10  # events whose objects are looked up: what more have in common is no order's number
+MAX_DIGITS = 18  # with more, a database may reject the number
+MAX_ORDERS = 10  # events whose objects are looked up: what more events share isn't an order number
 
 
 def search(events: OutboxEventQuerySet, text: str, *, by_contact: bool) -> OutboxEventQuerySet:
     """
-    Return the events that a text names; all of them if it is empty.
+    Return the events that a text names, or all if it is empty.
 
-    ``#3130`` is an ID. With an order come the other events of its cart. Without
-    ``by_contact`` nothing with an ``@`` is searched for: a hit would tell whose
-    address a mask hides. Each meaning of the text is tried by its own index first,
-    because a database that is asked for all at once may read the whole table.
+    ``#3130`` is an ID. An order's number also finds the other events of its
+    cart. Without ``by_contact``, nothing with an ``@`` is searched for, because
+    a hit would reveal an address that is masked. Each meaning of the text is
+    tried with its own index first, because a database that is asked for all at
+    once may read the whole table.
     """
     term = text.strip().replace("\0", "")
     if not term:
@@ -39,18 +40,18 @@ def search(events: OutboxEventQuerySet, text: str, *, by_contact: bool) -> Outbo
 
 
 def is_about_address(text: str) -> bool:
-    """Return whether a search is for an address, or for something that has one in it."""
+    """Return whether a search is for an address, or for a text that contains one."""
     return "@" in text
 
 
 def is_named_by(event: OutboxEvent, text: str) -> bool:
-    """Return whether a text is the order number of an event, or its idempotency key."""
+    """Return whether a text is an event's order number or idempotency key."""
     term = text.strip()
     return bool(term) and (event.reference == term or event.idempotency_key == key_hash(term))
 
 
 def _same_objects(events: OutboxEventQuerySet, meanings: list[Q]) -> Iterator[Q]:
-    """Return the conditions of the objects that have an event with this order number, or with this key."""
+    """Return conditions for the objects of events with this order number or idempotency key."""
     for meaning in meanings:
         if {lookup for lookup, _value in meaning.children} <= {"reference", "idempotency_key"}:  # type: ignore[misc]
             objects = events.filter(meaning).exclude(object_id=None).exclude(contact="").order_by()

@@ -1,4 +1,4 @@
-"""The keys: kept so that nothing shows them."""
+"""The keys, stored so that nothing shows them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from brevo_events.exceptions import InvalidSetting
 MA_KEY, API_KEY = "ma-key", "api-key"
 HEADERS = {"MA_KEY": MA_KEY, "API_KEY": API_KEY}  # by setting
 
-# What JSON may escape, but need not: \u006b is a k.
+# Characters that JSON may escape, but needn't: \u006b is a k.
 _ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:/|u00([2-7][0-9a-fA-F]))")
 _CUT_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 
 
 class Secret:
-    """A key that no ``repr``, log line or error page shows, and the header that it is for."""
+    """A key that no ``repr``, log line or error page shows, and the header it is for."""
 
     __slots__ = ("_value", "header")
 
@@ -38,19 +38,19 @@ class Secret:
         return hash(self._value)
 
     def reveal(self) -> str:
-        """Return the key itself: only for the header of a request."""
+        """Return the key itself, only for the header of a request."""
         return self._value
 
     @property
     def is_of_api_v3(self) -> bool:
-        """Whether it is a key of Brevo's API v3, by its first letters."""
+        """Whether it is a key for Brevo's API v3, judging by its first letters."""
         return self._value.startswith("xkeysib-")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A secret is neither copied nor pickled.")
 
     def remove_from(self, text: str) -> str:
-        """Return the text with each occurrence of the key blotted out; so too the beginning of one that was cut off."""
+        """Return the text with each occurrence of the key replaced, including one cut off at the end."""
         if not self:
             return text
         text = _CUT_ESCAPE.sub("", _ESCAPE.sub(_unescaped, text)).replace(self._value, f"[{self.header}]")
@@ -60,7 +60,7 @@ class Secret:
         return text
 
     def problem(self) -> str:
-        """Return what makes the key unusable, without showing it, or an empty text."""
+        """Return what makes the key unusable, without showing it, or an empty string."""
         if not isinstance(self._value, str):
             return "must be a string, or a callable that returns one"
         if any(not "!" <= character <= "~" for character in self._value):

@@ -11,10 +11,10 @@ def snapshot(instance: Any, *paths: str, **renamed: str) -> dict[str, Any]:
     """
     Read attributes of an instance into a dict for an event's ``data``.
 
-    ``snapshot(line, "quantity", name="product.name")`` gives
+    ``snapshot(line, "quantity", name="product.name")`` returns
     ``{"quantity": 2, "name": "Wrist watch"}``. Paths are dotted, callables are
-    called, and None or a missing related row on the way gives None. Raises
-    ``InvalidEvent`` for a name that does not exist.
+    called, and None or a missing related row on the path gives None. Raises
+    ``InvalidEvent`` for a name that doesn't exist.
     """
     named = {**{path: path for path in paths}, **renamed}
     return {key: _read(instance, path) for key, path in named.items()}
@@ -27,7 +27,7 @@ def _read(instance: Any, path: str) -> Any:
             return None
         try:
             found = getattr(value, name)
-        except ObjectDoesNotExist:  # first: that of a related row is an AttributeError too
+        except ObjectDoesNotExist:  # first, because a related row's DoesNotExist is an AttributeError too
             return None
         except AttributeError as error:
             message = f"{type(value).__name__} has no {name!r}, which {path!r} of a snapshot asks for."
@@ -37,5 +37,5 @@ def _read(instance: Any, path: str) -> Any:
 
 
 def _is_to_call(found: Any) -> bool:
-    # Django marks objects that only look callable, such as the manager of related rows.
+    # Django marks objects that must not be called, such as related managers.
     return callable(found) and not getattr(found, "do_not_call_in_templates", False)

@@ -1,5 +1,5 @@
 """
-Which columns each step of an event writes: the only place that says so.
+The columns that each step of an event writes, defined only here.
 
 =========  ==========  ========  =======  ===========  ===========
 status     due_at      parked    reason   lease_token  finished_at
@@ -11,13 +11,13 @@ failed     NULL ²      no        set      NULL         a moment
 cancelled  NULL ²      no        set      NULL         a moment
 =========  ==========  ========  =======  ===========  ===========
 
-¹ Or ``superseded``: an event captured meanwhile replaces this one unless the
-request that is in flight succeeds.
-² A moment as long as a worker still has to release the next of its contact.
+¹ Or ``superseded``: an event captured in the meantime replaces this one unless
+the request in flight succeeds.
+² A moment until a worker has released the contact's next event.
 
-``failure`` and ``failed_at``, the last answer that was none of acceptance, are set
-together: in a failed event that has not been erased, perhaps in an unfinished one, never in a sent
-or cancelled one.
+``failure`` and ``failed_at`` are about the last answer other than an acceptance,
+and are set together: always in a failed event that hasn't been erased, perhaps in
+an unfinished one, never in a sent or cancelled one.
 
 The steps as SQL are parts of the statements in ``delivery.statements``; those
 as dicts are for ``QuerySet.update()``.
@@ -32,35 +32,35 @@ from django.db.models import Case, F, Q, Value, When
 from brevo_events.choices import Reason, Status
 from brevo_events.clock import UtcNow, in_seconds
 
-PARKED_FOR = 300  # seconds, at most: whoever ends the event ahead releases the next one at once
+PARKED_FOR = 300  # seconds, at most: normally, the end of the event ahead releases the next one at once
 LOOK_AGAIN = 1  # seconds, if a row that is needed is locked elsewhere
 NO_FAILURE: dict[str, Any] = {"failure": None, "failed_at": None}
 
-# A worker takes an event: token, seconds.
+# A worker claims an event. Parameters: token, seconds.
 LEASED = "status = 'sending', lease_token = %s, parked = FALSE, due_at = {after}"
-# It has an answer that ends the event: status, reason, response code, 1 if the attempt counts, fingerprint, 1 if there
+# An answer ends the event. Parameters: status, reason, response code, 1 if the attempt counts, fingerprint, 1 if there
 # is one.
 ENDED = (
     "status = %s, reason = %s, response_code = %s, attempts = attempts + %s, lease_token = NULL, parked = FALSE, "
     "due_at = NULL, finished_at = {now}, failure = %s, failed_at = CASE WHEN %s = 1 THEN {now} END"
 )
-# Without an answer, the failure of an earlier one stays: fingerprint, 1 if there is one.
+# Without an answer, the failure of an earlier one is kept. Parameters: fingerprint, 1 if there is one.
 FAILING = "failure = COALESCE(%s, failure), failed_at = CASE WHEN %s = 1 THEN {now} ELSE failed_at END"
-# It tries again later, but wakes up at the expiry at the latest, so that nothing waits behind an event that can't be
-# sent: response code, 1 if the attempt counts, seconds, seconds, and those of FAILING.
+# The event is retried later, but is due at its expiry at the latest, so that nothing waits behind an event that can't
+# be sent. Parameters: response code, 1 if the attempt counts, seconds, seconds, and those of FAILING.
 PUT_BACK = (
     "status = 'pending', reason = '', response_code = %s, attempts = attempts + %s, lease_token = NULL, "
     "parked = FALSE, due_at = CASE WHEN expires_at < {after} THEN expires_at ELSE {after} END, " + FAILING
 )
-# It has not begun, or the gate holds the event: it keeps its place in line. Response code, former due time, and those
-# of FAILING.
+# The event wasn't started, or the gate is closed: it keeps its place in line. Parameters: response code, former due
+# time, and those of FAILING.
 GIVEN_BACK = (
     "status = 'pending', reason = '', response_code = %s, lease_token = NULL, parked = FALSE, due_at = %s, " + FAILING
 )
 
 
 def parked() -> dict[str, Any]:
-    """A worker moves an event out of the way that waits behind another one of its contact."""
+    """A worker sets aside an event that waits behind another one of its contact."""
     return {
         "status": Status.PENDING,
         "reason": "",
@@ -76,23 +76,23 @@ def released() -> dict[str, Any]:
 
 
 def pulled_forward() -> dict[str, Any]:
-    """A worker makes a pending event due in place of older ones with its key, its own delay notwithstanding."""
+    """A worker makes a pending event due in place of older ones with its key, even if it is still delayed."""
     earliest = Case(When(available_at__gt=UtcNow(), then=UtcNow()), default=F("available_at"))
     return {**released(), "available_at": earliest}
 
 
 def postponed() -> dict[str, Any]:
-    """A worker looks at an event again in a moment, because a row that it needs is locked."""
+    """A worker will look at an event again in a moment, because a row that it needs is locked."""
     return {"due_at": in_seconds(LOOK_AGAIN)}
 
 
 def obsolete(reason: Reason) -> dict[str, Any]:
-    """A worker ends an event that must not be sent any more; it settles it in the same transaction."""
+    """A worker ends an event that must not be sent any more, and settles it in the same transaction."""
     return cancelled(reason)
 
 
 def settled() -> dict[str, Any]:
-    """A worker has released what waited behind a finished event: nothing is left to do."""
+    """A worker has released the events behind a finished one: nothing is left to do."""
     return {"due_at": None}
 
 
@@ -100,8 +100,8 @@ def cancelled(reason: Reason) -> dict[str, Any]:
     """
     A user or the application ends an event.
 
-    It stays due until a worker has released the next of its contact: in the
-    user's own transaction, that could deadlock with workers.
+    It stays due until a worker has released the contact's next event: doing
+    that in the user's own transaction could deadlock with workers.
     """
     return {
         "status": Status.CANCELLED,
@@ -124,7 +124,7 @@ def superseded() -> dict[str, Any]:
 
 
 def resent(has_expired: Q) -> dict[str, Any]:
-    """A user sends a finished event again; one that has expired does not expire again."""
+    """A user sends a finished event again; one that has expired doesn't expire again."""
     return {
         "status": Status.PENDING,
         "reason": "",

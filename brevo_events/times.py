@@ -1,4 +1,4 @@
-"""Moments and lengths of time as the pages write them: to the second, by the 24-hour clock."""
+"""Times and durations as the pages write them: to the second, with a 24-hour clock."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def day(moment: datetime) -> str:
 
 
 def moment_at(moment: datetime) -> str:
-    """Return a moment as a part of a sentence: today at 14:59:23."""
+    """Return a time as part of a sentence: today at 14:59:23."""
     if timezone.localtime(moment).date() == timezone.localdate():
         return _("today at %s") % clock(moment)
     return _("on %(day)s at %(time)s") % {"day": day(moment), "time": clock(moment)}
 
 
 def exactly(moment: datetime) -> str:
-    """Return a moment as it follows "since": 14:59:23, with the date unless it is today."""
+    """Return a time as it follows "since": 14:59:23, with the date unless it is today."""
     if timezone.localtime(moment).date() == timezone.localdate():
         return clock(moment)
     return f"{day(moment)}, {clock(moment)}"
 
 
 def length(seconds: float) -> str:
-    """Return a length of time in its two largest units, below ten seconds with a fraction."""
+    """Return a duration in its two largest units, with a fraction below ten seconds."""
     seconds = max(seconds, 0.0)
     if round(seconds, 1) < 10:
         return _("%s s") % number_format(seconds, 2 if seconds < 1 else 1, use_l10n=True)
@@ -43,7 +43,7 @@ def length(seconds: float) -> str:
 
 
 def rough_length(seconds: float) -> str:
-    """Return a length of time in its two largest units, to the second."""
+    """Return a duration in its two largest units, to the second."""
     whole = max(round(seconds), 0)
     sizes = ((86_400, _("%s d")), (3600, _("%s h")), (60, _("%s min")), (1, _("%s s")))
     first = next((place for place, (size, _unit) in enumerate(sizes) if whole >= size), len(sizes) - 1)
@@ -55,7 +55,7 @@ def rough_length(seconds: float) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """Return a length of time in words, in its two largest units."""
+    """Return a duration in words, in its two largest units."""
     if seconds < 60:
         return _("less than a minute")
     now = timezone.now()
@@ -63,17 +63,17 @@ def in_words(seconds: float) -> str:
 
 
 def between(earlier: datetime, later: datetime) -> str:
-    """Return the length of time between two moments."""
+    """Return the duration between two times."""
     return length((later - earlier).total_seconds())
 
 
 def ago(moment: datetime) -> str:
-    """Return how long ago a moment was, or how far it is ahead."""
+    """Return how long ago a time was, or how far it is in the future."""
     seconds = (timezone.now() - moment).total_seconds()
     wait = rough_length(abs(seconds))
     return _("%s ago") % wait if seconds >= 0 else _("in %s") % wait
 
 
 def zone() -> str:
-    """Return the name of the time zone that all of this is in."""
+    """Return the name of the time zone that all these times are in."""
     return timezone.get_current_timezone_name()

@@ -39,13 +39,14 @@ def track(
     """
     Capture one event in the caller's transaction: it is sent after the commit, and never after a rollback.
 
-    The options are those of ``Event``. An ``Event`` may be given instead, and
-    then nothing else; or None, as ``commerce`` returns it for an anonymous
-    cart. Returns None if nothing was kept: capturing is switched off or muted,
-    the contact does not consent, the idempotency key was seen before, another
-    event has said the same already, or the event is invalid while
-    ``RAISE_ERRORS`` is off. Otherwise an invalid event raises ``InvalidEvent``.
-    Database errors always propagate. From async code: ``sync_to_async(track)``.
+    The options are those of ``Event``. You can pass an ``Event`` instead,
+    without any options, or None, which ``commerce`` returns for an anonymous
+    cart. Returns None if nothing was captured: capturing is switched off or
+    muted, the contact doesn't consent, the idempotency key has been used
+    before, another event has already said the same, or the event is invalid and
+    ``RAISE_ERRORS`` is off. Otherwise, an invalid event raises
+    ``InvalidEvent``. Database errors always propagate. From async code:
+    ``sync_to_async(track)``.
     """
     options = {
         "object_id": object_id,
@@ -73,14 +74,14 @@ def identify(
     idempotency_key: str | None = None,
 ) -> OutboxEvent | None:
     """
-    Capture a call of ``identify``: the contact exists, with these attributes, before its next events arrive.
+    Capture an ``identify`` call: the contact exists, with these attributes, before its next events arrive.
 
-    In the outbox it is an event with the name ``identify``. A newer call
-    replaces a pending older one of the contact, unless another event of the
-    contact was captured between the two: that one must not arrive first.
-    Attributes are not merged: pass all that you know each time. Brevo leaves
-    those that a call does not name as they are, and ignores those that the
-    account does not have. Where only the address is known, pass ``{}``.
+    In the outbox, it is an event with the name ``identify``. A newer call
+    replaces the contact's pending older one, unless another event of the
+    contact was captured between the two, because that event must not arrive
+    first. Attributes aren't merged: pass all that you know each time. Brevo
+    leaves attributes that a call doesn't name unchanged, and ignores those that
+    the account doesn't have. If you only know the address, pass ``{}``.
     Otherwise like ``track``.
     """
     return _capture_made(
@@ -89,16 +90,16 @@ def identify(
 
 
 def track_many(events: Iterable[Event]) -> list[OutboxEvent]:
-    """Capture many events, in few statements; returns those that were kept."""
+    """Capture many events, in few statements; returns those that were captured."""
     return capture(list(events))
 
 
 def cancel(email: str, *, name: str | None = None, object_id: str | None = None) -> int:
     """
-    Cancel what is still pending of a contact, in the caller's transaction, and return how many events.
+    Cancel a contact's pending events, in the caller's transaction, and return how many.
 
-    With a name or an object, only events that have it. What is being sent at
-    this moment goes on.
+    With a name or an object, only the events that have it. An event that is
+    being sent at this moment isn't stopped.
     """
     pending = OutboxEvent.objects.of_contact(email).filter(status=Status.PENDING)
     if name is not None:
@@ -112,18 +113,18 @@ def cancel(email: str, *, name: str | None = None, object_id: str | None = None)
 
 
 def is_off() -> bool:
-    """Return whether nothing is captured: by the setting ``ENABLED``, or here by ``muted()``."""
+    """Return whether nothing is captured: because ``ENABLED`` is False, or inside ``muted()``."""
     return is_muted() or not settings.ENABLED
 
 
 def capture(events: list[Event], *, changed_on: str | None = None, source: str = "") -> list[OutboxEvent]:
     """
-    Write events into the outbox, in few statements; return those that were kept.
+    Write events into the outbox, in few statements; return those that were captured.
 
     ``changed_on`` is the database alias on which a model changed. If the outbox
-    lives on another one, the two cannot share a transaction: then the INSERT
-    runs after that commit, and nothing is returned. ``source`` names the row
-    that changed.
+    is on another one, the two can't share a transaction: then the INSERT runs
+    after that commit, and nothing is returned. ``source`` names the row that
+    changed.
     """
     for event in events:
         if not isinstance(event, Event):
@@ -141,7 +142,7 @@ def capture(events: list[Event], *, changed_on: str | None = None, source: str =
 
 
 def reject(error: Exception, sender: Any) -> None:
-    """Raise an error of an event or a ``track_on`` function, or log and announce it if ``RAISE_ERRORS`` is off."""
+    """Raise an error of an event or ``track_on`` function; if ``RAISE_ERRORS`` is off, log it and send the signal."""
     if settings.RAISE_ERRORS:
         raise error
     logger.error("An event was not captured: %s", error, exc_info=error)
@@ -149,19 +150,19 @@ def reject(error: Exception, sender: Any) -> None:
 
 
 def nudge_after_commit(using: str) -> None:
-    """Wake the engine when the current transaction is committed: once, however often this is called in it."""
+    """Wake the engine after the current transaction is committed: once, however often this is called in it."""
     connection = transaction.get_connection(using)
     if not (connection.in_atomic_block or connection.get_autocommit()):
-        return  # Django does not see that commit, and the engine looks by itself before long
+        return  # Django doesn't see that commit; the engine will soon check by itself
     nudge = _nudges.get(connection)
     if nudge is None or nudge.is_made:
         nudge = _nudges[connection] = _Nudge()
-    # Robust, so that delivery cannot break the request that caused it; under test, errors are for seeing.
+    # Robust, so that delivery can't break the request that caused it; under test, errors should be seen.
     transaction.on_commit(nudge.make, using=using, robust=not is_testing())
 
 
 class _Nudge:
-    """One call of the engine that many captures have asked for, some of them in savepoints that were rolled back."""
+    """One call of the engine on behalf of many captures, some of them in savepoints that were rolled back."""
 
     is_made = False
 
@@ -185,7 +186,7 @@ def _has_consent(event: Event) -> bool:
     except InvalidSetting as error:
         if is_debug() or is_testing():
             raise
-        # It is asked again before sending, and until it can be, nothing is sent.
+        # CONSENT is called again before sending, and nothing is sent until that works.
         logger.error("%s", error)  # noqa: TRY400 - the message says it all
         return True
 
@@ -194,7 +195,7 @@ def _insert(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
     rows = outbox.write(events, using, source)
     for row in rows:
         _notify(signals.event_captured, OutboxEvent, event=row)
-    # An event that is not kept may supersede others all the same.
+    # Even an event that isn't captured may supersede others.
     if rows or any(event.implied_by for event in events):
         nudge_after_commit(using)
     return rows
@@ -203,7 +204,7 @@ def _insert(events: list[Event], using: str, source: str) -> list[OutboxEvent]:
 def _notify(signal: Signal, sender: Any, **values: Any) -> None:
     for _receiver, result in signal.send_robust(sender, **values):
         if isinstance(result, DatabaseError):
-            # It has broken the caller's transaction: to go on would lose that without a word.
+            # The caller's transaction is broken: going on would lose it silently.
             raise result
 
 

@@ -1,4 +1,4 @@
-"""Statements that ask the same of many ranges of an index, and that the ORM cannot write."""
+"""Statements that run the same query on many index ranges, which the ORM can't express."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AT_ONCE = 50  # parts of a statement
 
 
 def each(part: str, parameters: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Ask the same with each of some parameters, many in a statement; ``{events}`` stands for the table."""
+    """Run a query with each set of parameters, many in one statement; ``{events}`` stands for the table."""
     found: list[tuple[Any, ...]] = []
     for start in range(0, len(parameters), AT_ONCE):
         some = parameters[start : start + AT_ONCE]
@@ -23,7 +23,7 @@ def each(part: str, parameters: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ..
 
 
 def rows(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Return what a statement finds; moments among its parameters are written as the database stores them."""
+    """Return the rows of a statement; datetimes in its parameters are written as the database stores them."""
     connection = connections[OutboxEvent.objects.db]
     adapted = [
         connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
@@ -35,7 +35,7 @@ def rows(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
 
 
 def moments() -> Callable[[Any], datetime]:
-    """Return the function that reads a moment from such a row, as the ORM does on each database."""
+    """Return a function that converts a datetime from such a row, as the ORM does on each database."""
     field: Any = OutboxEvent._meta.get_field("finished_at")
     connection = connections[OutboxEvent.objects.db]
     column = field.get_col("")

@@ -23,24 +23,24 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SETTING_PAUSE = 1.0  # seconds, at least, before a wrong setting is read again: a callable key may ask a server
-DATABASE_PAUSE = 1.0  # seconds before a database that does not answer is asked again
-RETRIES = 8  # times that it is asked again before a single pass, or the end of a worker, gives up
+SETTING_PAUSE = 1.0  # minimum seconds before a wrong setting is read again, because a callable key may query a server
+DATABASE_PAUSE = 1.0  # seconds before retrying a database that doesn't answer
+RETRIES = 8  # retries before a single pass, or the end of a worker, gives up
 RECORDING = 8.0  # seconds, at the end of a worker, to record the last answers
 
 
 def seconds_to_end() -> float:
-    """Return how long a worker may take to end: what is in flight has its deadline."""
+    """Return how long a worker may take to end: requests in flight have their deadlines."""
     return settings.attempt_deadline + RECORDING
 
 
 class Worker:
     """
-    Deliver until told to stop.
+    Delivers events until stopped.
 
-    It outlives a restart of the database and a setting that is wrong for a
-    while: what has been answered meanwhile is recorded afterwards, as far as
-    its leases last. It calls ``show_life`` in each round.
+    It survives a database restart and a temporarily invalid setting. Answers
+    received meanwhile are recorded afterwards, as long as their leases last. It
+    calls ``show_life`` in each round.
     """
 
     def __init__(
@@ -63,28 +63,28 @@ class Worker:
 
     @property
     def delivered(self) -> Delivered:
-        """Return how many events ended in which status so far."""
+        """How many events have ended in each status so far."""
         return self._pipeline.delivered
 
     @property
     def is_stuck(self) -> bool:
-        """Return whether it has made no round for the length of a lease, though it was not asleep."""
+        """Whether it hasn't made a round for the length of a lease, although it wasn't asleep."""
         return time.monotonic() > self._stuck_at
 
     def stop(self) -> None:
-        """Let run() end, from a signal handler or another thread."""
+        """Make run() end; callable from a signal handler or another thread."""
         self.stopping.set()
 
     def abandon(self) -> None:
-        """Let a worker that hangs send and record nothing more, should it ever come back."""
+        """Make a hanging worker send and record nothing more, even if it comes back."""
         self.is_abandoned = True
         self.stop()
 
     def run(self, *, max_runtime: float | None = None) -> None:
         """
-        Deliver what falls due until stopped, or for so many seconds; then see to what is in flight.
+        Deliver events as they become due, until stopped or for ``max_runtime`` seconds; then finish those in flight.
 
-        It looks every ``POLL_SECONDS`` while nothing is due.
+        While nothing is due, it polls every ``POLL_SECONDS``.
         """
         ends_at = math.inf if max_runtime is None else time.monotonic() + max_runtime
         poll_seconds = settings.POLL_SECONDS
@@ -96,7 +96,7 @@ class Worker:
         self.finish()
 
     def run_once(self, *, max_runtime: float | None = None) -> None:
-        """Deliver until nothing is due, stopped, or for so many seconds; a lasting error of the database is raised."""
+        """Deliver until nothing is due, or stopped, or time is up; a lasting database error is raised."""
         ends_at = math.inf if max_runtime is None else time.monotonic() + max_runtime
         pipeline = self._pipeline
         self._heart.wait()
@@ -109,7 +109,7 @@ class Worker:
             pipeline.close()
 
     def drain(self) -> None:
-        """Deliver until nothing is due, or stopped, but make one round in any case."""
+        """Deliver until nothing is due, or stopped, but make at least one round."""
         while self.work() and not self.stopping.is_set():
             pass
 
@@ -129,19 +129,19 @@ class Worker:
         return has_more
 
     def finish(self) -> None:
-        """Give back what has not begun, wait for what is in flight, and end the threads."""
+        """Give back the events not yet started, wait for the requests in flight, and end the threads."""
         try:
             if not self.is_abandoned:
                 self._end()
         except Error as error:
-            # The leases run out by themselves, and others take over.
+            # The leases will run out by themselves, and other workers take over.
             self._log(f"Leases are left to run out, after {_first_line(error)}")
         finally:
             self._pipeline.close()
 
     @contextmanager
     def asleep(self) -> Iterator[None]:
-        """Count as alive meanwhile, without keeping a connection that pages may need."""
+        """Count as alive inside it, without keeping a connection that pages may need."""
         with suppress(Error):
             release_connection()
         self._stuck_at = math.inf
@@ -152,7 +152,7 @@ class Worker:
         self._expect_round(lease_seconds())
         if self._show_life:
             self._show_life()
-        reset_queries()  # DEBUG keeps every query
+        reset_queries()  # DEBUG stores every query
         self._heart.beat(self._pipeline.in_flight)
         return self._pipeline.step()
 
@@ -165,7 +165,7 @@ class Worker:
         self._stuck_at = time.monotonic() + seconds
 
     def _patiently(self, act: Callable[[], T]) -> T:
-        """Do something again after an error of the database, as what has been answered must be recorded."""
+        """Retry after a database error, because answers have to be recorded."""
         for _ in range(RETRIES):
             try:
                 return act()
@@ -175,13 +175,14 @@ class Worker:
         return act()
 
     def _reconnect_after(self, error: Error) -> None:
-        # One that goes away says so in several ways: the connection broke, then it is refused, then the server starts.
+        # A database that goes away raises different errors: the connection breaks, then is refused, then the server is
+        # starting.
         is_away = isinstance(error, OperationalError | InterfaceError)
         self._log(f"The database is asked again, after {_first_line(error)}", about="database" if is_away else "")
         connections.close_all()
 
     def _log(self, text: str, *, about: str = "") -> None:
-        """Log an error, unless the one before was the same, or ``about`` the same."""
+        """Log an error, unless it, or its ``about``, is the same as before."""
         trouble = about or text
         if trouble != self._trouble:
             logger.error("%s", text)
@@ -192,8 +193,8 @@ class Stop:
     """
     An event that a signal handler may set while its own thread waits for it.
 
-    The handler of a ``threading.Event`` would wait for ever for the lock that
-    the interrupted thread holds; a ``SimpleQueue`` is made for that.
+    The handler of a ``threading.Event`` would wait forever for the lock held by
+    the interrupted thread; a ``SimpleQueue`` is safe to use there.
     """
 
     def __init__(self) -> None:
@@ -201,16 +202,16 @@ class Stop:
         self._wake: SimpleQueue[None] = SimpleQueue()
 
     def set(self) -> None:
-        """Wake the one who waits."""
+        """Wake the waiting thread."""
         self._is_set = True
         self._wake.put(None)
 
     def is_set(self) -> bool:
-        """Return whether it was set."""
+        """Return whether it has been set."""
         return self._is_set
 
     def wait(self, timeout: float) -> bool:
-        """Return whether it was set within so many seconds."""
+        """Return whether it is set within ``timeout`` seconds."""
         if not self._is_set:
             with suppress(Empty):
                 self._wake.get(timeout=timeout)
@@ -218,5 +219,5 @@ class Stop:
 
 
 def _first_line(error: Error) -> str:
-    # The lines after the first may hold values.
+    # The other lines may contain values.
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -54,7 +54,7 @@ nitpick_ignore_regex = [
     # Django's and Python's own classes, of which there is no inventory here.
     ("py:.*", r"(django|collections|datetime|decimal|typing|http|unittest)\..*"),
     ("py:.*", r"(builtins\.)?(ValueError|TypedDict|TestCase|Exception|dict|object)"),
-    # Bases that are nobody's business.
+    # Base classes that aren't part of the public API.
     ("py:.*", r"brevo_events\.(events|models|querysets|delivery|engines|transports|conf|answers)\..*"),
     ("py:.*", r"Unpack.*|Item.*|Address.*|models\..*"),
 ]

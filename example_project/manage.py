@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Run Django's command line for the example shop."""
+"""Django's command line for the example shop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example shop for ASGI servers, which end it cleanly."""
+"""The example shop for ASGI servers, which shut it down cleanly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the admin have in common: browsers, addresses, and rows to look at."""
+"""What the admin's tests share: browsers, URLs, and rows to look at."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def root(**options):
 
 
 def staff(*permissions):
-    """Return a browser in which somebody with just these permissions is logged in."""
+    """Return a browser in which a user with exactly these permissions is logged in."""
     user = User.objects.create_user("-".join(permissions) or "nobody", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     assert user.user_permissions.count() == len(permissions)
@@ -93,7 +93,7 @@ def ask(browser, action, *events, **more):
 
 
 def confirm(browser, action, *events, follow=True, **more):
-    """Say yes to an action with these boxes ticked when it was planned, and return where that leads."""
+    """Confirm an action with these boxes ticked when it was planned, and return the URL it leads to."""
     boxes = ("include_sent", "include_outdated", "include_expired") if action == "resend" else ()
     ticked = ",".join(name for name in boxes if name in more)
     contacts = OutboxEvent.objects.filter(pk__in=[event.pk for event in events]).exclude(contact="")

@@ -1,9 +1,11 @@
 """
-Deliver through a storm, and look whether every promise was kept.
+Deliver through a storm, and check that every guarantee held.
 
-``python -m tests.chaos [--restart COMMAND]``, on the database that ``TEST_DATABASE_URL`` names: three workers, of which
-one is killed with -9 every second, and an endpoint that answers 500, hangs, resets and answers 429. ``--restart`` runs
-a command that restarts the database, twice meanwhile. Ends by itself, and exits with 1 if a promise was broken.
+``python -m tests.chaos [--restart COMMAND]``, on the database that
+``TEST_DATABASE_URL`` names: three workers, one of which is killed with -9 every
+second, and an endpoint that answers 500, hangs, resets and answers 429.
+``--restart`` runs a command that restarts the database, twice during the run.
+Ends by itself, and exits with 1 if a guarantee was broken.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ SETTINGS = {
 
 
 class Storm:
-    """Decide how a request fares: most are fine."""
+    """Decides how each request fares; most succeed."""
 
     def __init__(self, seed):
         self._random = random.Random(seed)
@@ -60,7 +62,7 @@ class Storm:
 
 
 class Workers:
-    """Keep some workers running, and kill one now and then."""
+    """Keeps some workers running, and kills one now and then."""
 
     def __init__(self, database, settings):
         self._database, self._settings = database, settings
@@ -101,7 +103,7 @@ def capture_all():
 
 
 def patiently(function, *arguments, **options):
-    """Call a function that needs the database, and return None while that is away."""
+    """Call a function that needs the database, and return None while the database is unavailable."""
     from django.db import InterfaceError, OperationalError, connections
 
     try:

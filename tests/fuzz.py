@@ -1,8 +1,10 @@
 """
-Capture what nobody would, and look whether it is refused or stored exactly as it was given.
+Capture unlikely input, and check that it is either refused or stored exactly as given.
 
-``python -m tests.fuzz [--count N] [--seed N]``, on the database that ``TEST_DATABASE_URL`` names. Only ``InvalidEvent``
-may be raised, in few words that show no address and forge no line of a log. Exits with 1 if something else happened.
+``python -m tests.fuzz [--count N] [--seed N]``, on the database that
+``TEST_DATABASE_URL`` names. Only ``InvalidEvent`` may be raised, with a short
+message that shows no address and forges no log line. Exits with 1 if anything
+else happens.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ MOMENTS += (dt.datetime.now(dt.UTC), dt.timedelta.max, dt.timedelta(-1), dt.time
 
 
 class OwnError(Exception):
-    """Of a value's own code."""
+    """Raised by a value's own code."""
 
 
 class Liar(str):
@@ -128,7 +130,7 @@ class Report:
 
 
 class Inputs:
-    """Arguments for a capture, made up at random: mostly sane, since few insane ones would get far."""
+    """Random arguments for a capture: mostly sane, because with many insane ones, few would get far."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -143,7 +145,7 @@ class Inputs:
         return text * self.random.choice((1, 1, 1, 50, 256, 60_000 if self.maybe(0.1) else 2))
 
     def odd(self):
-        """Return something that a project did not mean to send."""
+        """Return something that a project wouldn't send on purpose."""
         loop = []
         loop.append(loop)
         deep = []
@@ -176,7 +178,7 @@ class Inputs:
         return self.text()[:40]
 
     def plain(self, depth=0):
-        """Return what JSON carries as it is."""
+        """Return a value that JSON represents exactly."""
         kind = self.random.randrange(6)
         if kind == 0 and depth < 4:
             return [self.plain(depth + 1) for _ in range(self.random.randrange(4))]

@@ -1,4 +1,4 @@
-"""The example shop for gunicorn; a header tells which process answered, and how many of our threads it has."""
+"""The example shop for gunicorn; a header says which process answered, and how many of our threads it has."""
 
 from __future__ import annotations
 

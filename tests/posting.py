@@ -1,4 +1,4 @@
-"""What tests of the http transport share."""
+"""What the tests of the http transport share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ports(fake_brevo):
 
 @contextmanager
 def listening(serve):
-    """A port of this machine, with a function that gets the one connection that comes."""
+    """A port of this machine, with a function that returns its only connection."""
 
     def accept():
         with suppress(OSError):

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 class Proxy:
-    """A TCP proxy to a server: it can be down, and its connections can be made to swallow everything in silence."""
+    """A TCP proxy to a server: it can be down, and its connections can be made to swallow everything silently."""
 
     def __init__(self, host, port):
         self.target = (host, int(port))
@@ -21,14 +21,14 @@ class Proxy:
         self.stop()
 
     def listen(self):
-        """Be up, on the same port each time."""
+        """Go up, on the same port each time."""
         self.pairs = []
         self.listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
 
     def stop(self):
-        """Be down: close what stands, and refuse what comes."""
+        """Go down: close open connections, and refuse new ones."""
         for end in (self.listener, *(end for pair in self.pairs for end in pair)):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -51,5 +51,5 @@ class Proxy:
                 target.shutdown(socket.SHUT_WR)
 
     def swallow(self):
-        """From now on, let nothing through on the connections that stand; new ones work."""
+        """From now on, let nothing through on the open connections; new ones work."""
         self.dead = {end for pair in self.pairs for end in pair}

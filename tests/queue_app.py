@@ -1,4 +1,4 @@
-"""A Celery application, made as its documentation shows for Django."""
+"""A Celery application, set up as its documentation shows for Django."""
 
 from __future__ import annotations
 

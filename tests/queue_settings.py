@@ -1,4 +1,4 @@
-"""Settings of a project whose events are delivered by a task queue, which TEST_QUEUE describes."""
+"""Settings of a project whose events are delivered by a task queue, chosen by TEST_QUEUE."""
 
 from __future__ import annotations
 

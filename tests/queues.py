@@ -1,4 +1,4 @@
-"""Real task queues: their workers, and what ticks every two seconds, in processes of their own."""
+"""Real task queues: their workers and two-second schedulers, in separate processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ while True:
 
 
 class Queue:
-    """A queue of its own on a broker; without one, it is Django's tasks in the database."""
+    """A separate queue on a broker, or without one, Django's tasks in the database."""
 
     def __init__(self, database, brevo_events, broker=""):
         self.engine = "celery" if broker else "tasks"
@@ -70,7 +70,7 @@ class Queue:
         return self.start("-m", "celery", "-A", "tests.queue_app", "--quiet", "worker", *options)
 
     def beat(self, folder):
-        """Start what queues a task every two seconds."""
+        """Start the process that queues a task every two seconds."""
         if self.engine == "tasks":
             return self.start("-m", "django", "shell", "-v0", "-c", TICK)
         options = (f"--schedule={folder}/schedule", "--pidfile=", "--loglevel=CRITICAL")

@@ -11,7 +11,7 @@ from brevo_events.models import OutboxEvent
 
 @contextmanager
 def held_elsewhere(*events):
-    """Hold the rows of events in another transaction meanwhile; skip the test where a database has no row locks."""
+    """Lock the rows of events in another transaction inside it; skip the test if the database has no row locks."""
     if not connection.features.has_select_for_update:
         pytest.skip("SQLite has no row locks")
     holding, done = threading.Event(), threading.Event()

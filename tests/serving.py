@@ -1,4 +1,4 @@
-"""The example shop in processes of its own, on a SQLite file, with a fake Brevo."""
+"""The example shop in separate processes, on a SQLite file, with a fake Brevo."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def environment(database, brevo, **more):
 
 @contextmanager
 def serving(environment, *command):
-    """Run a server, whose arguments may name the ``{port}``; gives the shop's address and the process."""
+    """Run a server, whose arguments may contain ``{port}``; yield the shop's URL and the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -61,6 +61,6 @@ def answers(address):
 
 
 def statuses(database):
-    """Return how many events have which status."""
+    """Return how many events have each status."""
     with closing(sqlite3.connect(database, timeout=20)) as connection:
         return Counter(status for (status,) in connection.execute("SELECT status FROM brevo_events_outboxevent"))

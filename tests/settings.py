@@ -1,8 +1,8 @@
 """
 Settings of the test suite.
 
-``TEST_DATABASE_URL`` names the database to test on, SQLite without it.
-``make test`` sets it in turn for each server that it is told about.
+``TEST_DATABASE_URL`` names the database to test on; the default is SQLite.
+``make test`` sets it to each configured server in turn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DATABASES = {
     "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
 }
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # A file, since the tests of several connections need a database that they can share.
+    # A file, because tests with several connections need a database that they can share.
     DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
     DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA synchronous = OFF"  # no test cuts the power
     DATABASES["default"]["TEST"] = {"NAME": env("TEST_SQLITE_FILE", default="test_brevo_events.sqlite3")}

@@ -1,10 +1,12 @@
 """
-Deliver by the tasks of a queue through kills and an outage of the broker, and look whether every promise was kept.
+Deliver by a task queue through kills and an outage of the broker, and check that every guarantee held.
 
-``python -m tests.task_chaos celery-rabbitmq|celery-redis|tasks``, on the database that ``TEST_DATABASE_URL`` names and
-the brokers that ``TEST_RABBITMQ_URL`` and ``TEST_REDIS_URL`` name: two workers, of which one is killed with -9 three
-times, and a broker that is down for 20 seconds. Then a burst: how many tasks it takes, and when its last event goes
-out. Ends by itself, and exits with 1 if a promise was broken.
+``python -m tests.task_chaos celery-rabbitmq|celery-redis|tasks``, on the
+database that ``TEST_DATABASE_URL`` names and the brokers that
+``TEST_RABBITMQ_URL`` and ``TEST_REDIS_URL`` name: two workers, one of which is
+killed with -9 three times, and a broker that is down for 20 seconds. Then a
+burst: how many tasks it takes, and when its last event is sent. Ends by itself,
+and exits with 1 if a guarantee was broken.
 """
 
 from __future__ import annotations
@@ -122,7 +124,7 @@ def storm(name, database):
         run = Run(name, database, brevo, proxy, folder)
         with run.queue:
             run.storm()
-            # A worker that is killed may hold as many answers, not recorded yet, as requests in flight.
+            # A killed worker may have as many unrecorded answers as requests in flight.
             yield from chaos.broken_promises(brevo.requests, 2 * run.kills, EVENTS)
             OutboxEvent.objects.all().delete()
             yield from run.burst()

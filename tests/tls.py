@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 class TlsFront:
-    """A port of this machine that speaks TLS with a certificate, and hands on to a fake Brevo."""
+    """A port of this machine that speaks TLS with a certificate, and forwards to a fake Brevo."""
 
     def __init__(self, certificate, brevo):
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

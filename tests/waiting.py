@@ -4,7 +4,7 @@ import time
 
 
 def wait_until(condition, timeout=30.0):
-    """Wait for a condition to be true; it must become so in time."""
+    """Wait for a condition to become true; fail if it doesn't in time."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < timeout, "it did not happen in time"

@@ -1,5 +1,5 @@
 """
-Run a management command in a process of its own, on the database that a test is using.
+Run a management command in a separate process, on the database that a test is using.
 
 ``python -m tests.worker DATABASE_NAME BREVO_EVENTS_AS_JSON COMMAND [ARGUMENT …]``
 """
@@ -35,7 +35,7 @@ def main(database, brevo_events, *command):
 
 
 def shorten_waits():
-    """Let a closed gate be probed soon, and a hanging process end soon: a test has no quarter of a minute."""
+    """Probe a closed gate soon, and end a hanging process soon, because a test can't wait for minutes."""
     from brevo_events import worker
     from brevo_events.models import Gate
 
@@ -45,7 +45,7 @@ def shorten_waits():
 
 
 def hang(event):
-    """Give no answer to the question for consent."""
+    """Never return from the call to CONSENT."""
     time.sleep(600)
 
 

@@ -1,4 +1,4 @@
-"""The outbox in the Django admin: to look at and to resend from, never to edit."""
+"""The outbox in the Django admin, for viewing and resending events, never for editing them."""
 
 from __future__ import annotations
 

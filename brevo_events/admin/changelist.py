@@ -18,12 +18,12 @@ from brevo_events.querysets import OutboxEventQuerySet
 
 
 def matches_of(events: OutboxEventQuerySet, asked: Question, request: HttpRequest) -> Matches:
-    """Return the events that answer a question, of those that the user may see."""
+    """Return the events that match a question, among those that the user may see."""
     return Matches(events, asked, by_contact=may_see_contacts(request))
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """A paginator that stops counting at 10,000: to count a million rows takes seconds."""
+    """A paginator that stops counting at 10,000, because counting a million rows takes seconds."""
 
     @cached_property
     def count(self) -> int:
@@ -33,10 +33,10 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 class EventList(ChangeList):
     """
-    The events of one tab that answer a question, a page at a time, with the totals of every tab.
+    The events of one tab that match a question, a page at a time, with the totals of every tab.
 
-    It filters, searches and counts by itself: Django's own way reads the whole
-    table for it.
+    It filters, searches and counts by itself, because Django's own methods read
+    the whole table.
     """
 
     root_queryset: OutboxEventQuerySet
@@ -70,8 +70,8 @@ class EventList(ChangeList):
         self.show_admin_actions = bool(self.result_list)
 
     def _events_at(self, places: Any) -> list[OutboxEvent]:
-        """Return the events at some places of the order: first their keys, which an index has, then their rows."""
+        """Return the events at these positions: first their keys, which an index has, then their rows."""
         pks = list(self.queryset.values_list("pk", flat=True)[places.start : places.stop])
-        # The bodies may be large, and are not shown.
+        # The bodies may be large, and aren't shown.
         rows = self.root_queryset.defer("body").in_bulk(pks)
         return [rows[pk] for pk in pks if pk in rows]

@@ -1,4 +1,4 @@
-"""The geometry of charts: pure functions, figures in and numbers for ``chart.html`` out."""
+"""The geometry of charts: pure functions that turn figures into numbers for ``chart.html``."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from itertools import count
 from django.utils.formats import number_format
 
 HEIGHT = 200  # pixels of the plot, without the labels below it
-TOP = 18  # pixels above it, for the figures of the column that is pointed at
+TOP = 18  # pixels above it, for the figures of the column under the pointer
 LABELS = 22  # pixels below it
 LINES = 4  # at most, above zero
-LEAST = 2  # pixels of the lowest bar: one failure beside a thousand accepted events must be seen
-LEAST_BELOW = 14  # pixels below zero, if anything is there: to be pointed at
-LEAST_BAND = 0.4  # percent of the width: a short hold must be seen
-FILLED = 0.76  # of the width that a bar has
-DIGIT = 7  # pixels of a character beside the axis, at most
+LEAST = 2  # pixels of the lowest bar: one failure among a thousand accepted events must be visible
+LEAST_BELOW = 14  # pixels below zero, if there is a bar, so that the pointer can reach it
+LEAST_BAND = 0.4  # percent of the width, so that a short hold is visible
+FILLED = 0.76  # of the width available to a bar
+DIGIT = 7  # maximum pixels of a character next to the axis
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What one colour stands for; ``key`` is the end of its class. Its bars hang down from zero if ``is_below``."""
+    """The meaning of one colour; ``key`` is the end of its class. If it ``is_below``, its bars hang down from zero."""
 
     key: str
     label: str
@@ -32,9 +32,10 @@ class Series:
 @dataclass(frozen=True, slots=True)
 class Bar:
     """
-    A stack of values, from zero outwards, with a name, and perhaps a label below.
+    A stack of values, from zero outwards, with a name, and perhaps a label below it.
 
-    ``urls`` are where the values lead, as many as those, or none. ``note`` follows the values.
+    ``urls`` are the links of the values, one for each, or none at all. ``note``
+    follows the values.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A time that is shaded; ``start`` and ``end`` are shares of the width, from 0 to 1."""
+    """A shaded span of time; ``start`` and ``end`` are fractions of the width, from 0 to 1."""
 
     key: str
     start: float
@@ -66,7 +67,7 @@ class Rect:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A value: what is drawn of it, the area that leads to its events, and the name of that link."""
+    """A value: its rectangle, the area that links to its events, and the name of that link."""
 
     name: str
     url: str
@@ -76,7 +77,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """All that is drawn of one bar; x and width are those of its whole share of the chart."""
+    """Everything drawn for one bar; x and width are those of its whole share of the chart."""
 
     title: str
     label: str
@@ -89,14 +90,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Stacked bars, as wide as there is room: pixels for what is vertical, percentages for what is horizontal."""
+    """Stacked bars that fill the available width: pixels for vertical values, percentages for horizontal ones."""
 
     columns: list[Column]
     bands: list[Rect]
     zero: str
     lines: Sequence[str]
     numbers: Sequence[tuple[str, str]]  # the y and the text of each
-    gutter: int  # pixels beside the plot, for the numbers
+    gutter: int  # pixels next to the plot, for the numbers
     top: int = TOP
     plot: int = HEIGHT
     height: int = TOP + HEIGHT + LABELS
@@ -105,7 +106,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Pixels for values: ``zero`` is the y of no value, ``step`` the distance of two lines."""
+    """Converts values into pixels: ``zero`` is the y of zero, ``step`` the distance between two lines."""
 
     zero: float
     pixels: float
@@ -120,7 +121,7 @@ class _Scale:
 
 
 def bar_chart(bars: Sequence[Bar], series: Sequence[Series], bands: Sequence[Band] = ()) -> Chart:
-    """Return the geometry of stacked bars; time goes from left to right in every script."""
+    """Return the geometry of stacked bars; time runs from left to right in every script."""
     scale = _scale(_highest(bars, series, is_below=False), _highest(bars, series, is_below=True))
     numbers = [(_text(scale.y(value) + 4), number(abs(value))) for value in scale.lines]
     return Chart(
@@ -134,12 +135,12 @@ def bar_chart(bars: Sequence[Bar], series: Sequence[Series], bands: Sequence[Ban
 
 
 def number(value: int) -> str:
-    """Write a number in groups of thousands, as the language does."""
+    """Write a number with thousands separators, as the language does."""
     return number_format(value, use_l10n=True, force_grouping=True)
 
 
 def round_step(highest: int) -> int:
-    """Return the least of 1, 2, 5, 10, 20, … of which four reach a value."""
+    """Return the smallest of 1, 2, 5, 10, 20, … of which four reach a value."""
     steps: Iterator[int] = (digit * 10**power for power in count() for digit in (1, 2, 5))
     return next(step for step in steps if step * LINES >= highest)
 
@@ -164,7 +165,7 @@ def _scale(above: int, below: int) -> _Scale:
 def _column(bar: Bar, series: Sequence[Series], place: int, columns: int, scale: _Scale) -> Column:
     width = 100 / columns
     left = place * width
-    # A label at either end must not be cut off.
+    # Labels at both ends must not be cut off.
     anchor = "start" if place == 0 else "end" if place == columns - 1 else "middle"
     figures = [f"{number(value)} {one.label}" for value, one in zip(bar.values, series, strict=True)]
     title = ", ".join([f"{bar.name}: {figures[0]}", *figures[1:], *([bar.note] if bar.note else [])])
@@ -178,7 +179,8 @@ def _column(bar: Bar, series: Sequence[Series], place: int, columns: int, scale:
         y = ends[one.is_below] if one.is_below else ends[one.is_below] - height
         ends[one.is_below] += height if one.is_below else -height
         x, filled = left + width * (1 - FILLED) / 2, width * FILLED
-        # The first of a stack can be pointed at over its whole side of the column, what lies on it only where it is.
+        # The first value of a stack reacts to the pointer on its whole side of the column, the others only where they
+        # are.
         area_y, area_height = (y, height) if not is_first else _side(scale, is_below=one.is_below)
         column.parts.append(
             Part(
@@ -201,5 +203,5 @@ def _band(band: Band) -> Rect:
 
 
 def _text(value: float) -> str:
-    # Not by the language: a decimal comma is no number to SVG.
+    # Not localised: SVG doesn't accept a decimal comma.
     return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -24,15 +24,15 @@ from brevo_events.admin.question import BATCH
 from brevo_events.models import OutboxEvent
 from brevo_events.querysets import Changed, OutboxEventQuerySet
 
-MOST = 10_000  # events that are changed at once
+MOST = 10_000  # events changed at once
 
 
 class Confirmation:
     """
-    The page that shows what an action will do, and does it once a user has said yes.
+    The page that shows what an action will do, and does it when the user confirms.
 
-    Every step is a POST behind the action's permission; nothing is sent in the
-    request.
+    Every step is a POST request behind the action's permission; nothing is sent
+    in the request.
     """
 
     template_name = "admin/brevo_events/outboxevent/confirmation.html"
@@ -41,12 +41,12 @@ class Confirmation:
         self._admin = model_admin
 
     def view(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Answer the page of an action, for the events that the form names."""
+        """Handle an action's page, for the events that the form names."""
         if (action := ACTIONS.get(name)) is None:
             raise Http404
         self._check(request, action)
         if request.method in ("GET", "HEAD"):
-            # A login in between, or a reload, turns a POST into this.
+            # A login in between, or a reload, turns the POST into a GET.
             self._admin.message_user(request, _("Nothing was changed: press the button again."), messages.WARNING)
             return HttpResponseRedirect(self._list())
         if request.method != "POST":
@@ -64,7 +64,7 @@ class Confirmation:
     def ask_about(
         self, request: HttpRequest, action: Action, events: QuerySet[OutboxEvent], back: str = ""
     ) -> HttpResponse:
-        """Show what would be done to the newest of some events; ``back`` is this address unless given."""
+        """Show what would be done to the newest of some events; ``back`` defaults to the current URL."""
         pks = list(events.values_list("pk", flat=True)[: MOST + 1])
         if len(pks) > MOST:
             self._admin.message_user(
@@ -73,7 +73,7 @@ class Confirmation:
         return self.ask(request, action, pks[:MOST], back or request.get_full_path())
 
     def ask(self, request: HttpRequest, action: Action, pks: list[int], back: str) -> HttpResponse:
-        """Show what would be done to these events with the ticked boxes, and ask."""
+        """Show what would be done to these events with the ticked boxes, and ask for confirmation."""
         self._check(request, action)
         events, ticked, shows_contact = self._events(request), _ticked(action, request), may_see_contacts(request)
         try:
@@ -105,7 +105,7 @@ class Confirmation:
         return TemplateResponse(request, self.template_name, context)
 
     def _unanswered(self, request: HttpRequest, action: Action, pks: list[int]) -> str:
-        """Return what must be asked again because the button no longer said what would be done; empty if nothing."""
+        """Return why the question must be asked again, such as changed boxes; empty if it needn't."""
         if request.POST.get("ticked", "") != ",".join(_ticked(action, request)):
             return _("The boxes were changed. These are the numbers with them.")
         if action.is_final:
@@ -116,7 +116,7 @@ class Confirmation:
 
     def _do(self, request: HttpRequest, action: Action, pks: list[int]) -> None:
         try:
-            # Together, so that nothing is changed that the admin's log does not show.
+            # In one transaction, so that no change is missing from the admin's log.
             with transaction.atomic(using=OutboxEvent.objects.db):
                 OutboxEvent.objects.begin_writing()
                 changed = action.change(self._events(request), pks, **_ticked(action, request))
@@ -124,12 +124,12 @@ class Confirmation:
         except Refused as error:
             self._admin.message_user(request, str(error), messages.ERROR)
             return
-        # Robust: what was done is done, whatever the engine says.
+        # Robust, because the events are changed, even if the engine raises.
         transaction.on_commit(lambda: engines.nudge(in_background=True), using=OutboxEvent.objects.db, robust=True)
         self._report(request, action, changed, entry)
 
     def _events(self, request: HttpRequest) -> OutboxEventQuerySet:
-        """Return the events that this user may change: a project may show some only, by its own ``get_queryset``."""
+        """Return the events that this user may change: a project's own ``get_queryset`` may hide some."""
         events: OutboxEventQuerySet = self._admin.get_queryset(request)  # type: ignore[assignment]
         return events.order_by().using(OutboxEvent.objects.db)
 

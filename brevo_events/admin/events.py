@@ -39,7 +39,7 @@ class _ReadOnly:
 
 @admin.register(OutboxEvent)
 class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Every captured event and what Brevo answered: to look at and to act on, never to edit."""
+    """Every captured event and Brevo's answers: for viewing and acting on, never for editing."""
 
     list_per_page = 50
     paginator = CappedPaginator
@@ -49,7 +49,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     show_facets = admin.ShowFacets.NEVER
     ordering = ("-pk",)
     actions = ("resend", "cancel", "erase")
-    fields = ()  # the page of an event shows them by itself
+    fields = ()  # the event's page shows them itself
     change_form_template = "admin/brevo_events/outboxevent/change_form.html"
 
     class Media:
@@ -72,7 +72,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
-        # What an action answers is a page of its own.
+        # An action returns a page of its own.
         if isinstance(response, TemplateResponse) and "cl" in (response.context_data or {}):
             context: dict[str, Any] = response.context_data  # type: ignore[assignment]
             context |= {"state": state(take_pulse()), **listing.page(context["cl"], request)}
@@ -81,7 +81,7 @@ class OutboxEventAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OutboxEvent], search_term: str
     ) -> tuple[QuerySet[OutboxEvent], bool]:
-        """Search for autocompletion as the list does."""
+        """Search for autocompletion in the same way as the list."""
         return search(queryset, search_term, by_contact=may_see_contacts(request)), False  # type: ignore[arg-type]
 
     def has_resend_permission(self, request: HttpRequest) -> bool:

@@ -26,23 +26,23 @@ from brevo_events.querysets import OutboxEventQuerySet, in_batches
 
 MOST = 10_000  # events
 COLUMNS = ("id", "event", "status", "reason", "contact", "object", "code", "answer", "attempts", "captured", "finished")
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what makes a spreadsheet calculate
-BOM = "\ufeff"  # by which spreadsheets know UTF-8
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # characters that make a spreadsheet calculate
+BOM = "\ufeff"  # by which spreadsheets recognise UTF-8
 
 
 class Export:
     """
-    The events that the list shows, as a file of comma-separated values.
+    The events shown in the list, as a CSV file.
 
-    By a POST, because it leaves an entry in the admin's log. Addresses are
-    masked as they are in the list.
+    A POST request, because it leaves an entry in the admin's log. Addresses are
+    masked as in the list.
     """
 
     def __init__(self, model_admin: admin.ModelAdmin[Any]) -> None:
         self._admin = model_admin
 
     def urls(self) -> list[URLPattern]:
-        """Return the address of the file."""
+        """Return the URL of the file."""
         view = self._admin.admin_site.admin_view(require_POST(self.view))
         return [path("export/", view, name="brevo_events_outboxevent_export")]
 
@@ -58,14 +58,14 @@ class Export:
         lines = _lines(events, pks, shows_contact=may_see_contacts(request))
         file = f"brevo-events-{timezone.localdate():%Y-%m-%d}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{file}"'}
-        # Under ASGI Django would collect it too, with a warning.
+        # Under ASGI, Django would collect it as well, with a warning.
         if hasattr(request, "scope"):
             return HttpResponse("".join(lines), content_type="text/csv; charset=utf-8", headers=headers)
         return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
 
 
 def safe(value: object) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a cell that no spreadsheet interprets as a formula."""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(FORMULA) else text
 

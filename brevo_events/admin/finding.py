@@ -11,7 +11,7 @@ from brevo_events.times import between, moment_at
 
 
 def finding(events: Sequence[OutboxEvent], term: str) -> str:
-    """Return what the search for an order answers: when Brevo knew of it, and how long after the event before it."""
+    """Return the answer to a search for an order: when Brevo got it, and how long after the previous event."""
     order = next((event for event in events if is_named_by(event, term)), None)
     if order is None or order.status != Status.SENT or order.finished_at is None:
         return ""

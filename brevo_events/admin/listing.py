@@ -1,4 +1,4 @@
-"""What the page of the list shows around its rows: tabs, filters, buttons, and what to say if nothing is found."""
+"""The parts of the list's page around its rows: tabs, filters, buttons, and the text of an empty list."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from brevo_events.admin.spans import PRESETS, field_of
 from brevo_events.failures import words_of
 
 MAX_NAMES = 30
-NAMED = 1000  # events, whose names are offered: a DISTINCT over all would read every row
+NAMED = 1000  # events whose names are offered, because a DISTINCT over all events would read every row
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Tab:
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """A button for all that match: an action, and the list that it is done to."""
+    """A button for all matching events: an action, and the list it applies to."""
 
     action: str
     label: str
@@ -94,7 +94,7 @@ def page(events: EventList, request: HttpRequest) -> dict[str, Any]:
 
 
 def total_of(total: Total) -> str:
-    """Write a total, with a plus if there may be more."""
+    """Write a total, with a plus sign if there may be more."""
     return number(total.count) + ("+" if total.is_more else "")
 
 
@@ -139,7 +139,7 @@ def _fields(asked: Question, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _failure(asked: Question, *, shows_contact: bool) -> tuple[str, str]:
-    """Return the words of the group of failures that is shown, and the link that shows all events again."""
+    """Return the words for the shown group of failures, and the link that shows all events again."""
     return words_of(asked.failure, with_message=shows_contact), asked.link(**{FAILURE: ""})
 
 
@@ -175,7 +175,7 @@ def _bulk_label(tab: str, total: Total) -> str:
 
 
 def _export(events: EventList, request: HttpRequest) -> tuple[str, str] | None:
-    """Return the query string of the file, and what is in it."""
+    """Return the query string of the file, and a description of its contents."""
     if events.is_popup or not events.total.count or not may_export(request):
         return None
     count = events.total.count

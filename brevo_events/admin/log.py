@@ -1,4 +1,4 @@
-"""The admin's log of what operators did to events: written by the confirmation, read by the timeline."""
+"""The admin's log of operators' actions on events: written by the confirmation, read by the timeline."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from brevo_events.models import OutboxEvent
 from brevo_events.querysets import in_batches
 
 EXPORTED = gettext_lazy("Exported.")
-LOGGED_SINGLY = 100  # events; of more, the log gets one entry
-NEWEST = 10_000  # entries of the log that are searched: Django has no index for those of one event
+LOGGED_SINGLY = 100  # events; for more, the log gets a single entry
+NEWEST = 10_000  # log entries that are searched, because Django has no index for those of one event
 MAX_ENTRIES = 50  # of one event
-SKEW = timedelta(minutes=5)  # entries are timed by the web server, events by the database
+SKEW = timedelta(minutes=5)  # entries have the web server's time, events the database's
 
 _EVENTS = " Events: "
 _RANGE = re.compile(r"#(\d+)(?:-#(\d+))?")
@@ -33,7 +33,7 @@ _RANGE = re.compile(r"#(\d+)(?:-#(\d+))?")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an operator did to an event, and to how many others; ``action`` is empty if it is not one of ours."""
+    """An operator's action on an event, and on how many others; ``action`` is empty if it isn't one of ours."""
 
     at: datetime
     by: str
@@ -46,7 +46,7 @@ def write(user: Any, said: str | Promise, pks: list[int]) -> int | None:
     """
     Log that a user changed these events: an entry for each, or a single one for more than a hundred.
 
-    Returns the ID of an entry that names them all, None without any.
+    Returns the ID of an entry that names them all, or None if there is none.
     """
     if len(pks) > LOGGED_SINGLY:
         write_once(user, said, pks)
@@ -58,7 +58,7 @@ def write(user: Any, said: str | Promise, pks: list[int]) -> int | None:
 
 
 def write_once(user: Any, said: str | Promise, pks: list[int]) -> None:
-    """Log in a single entry what a user did with these events."""
+    """Log a user's action on these events in a single entry."""
     LogEntry.objects.create(
         user=user,
         content_type=ContentType.objects.get_for_model(OutboxEvent),
@@ -69,7 +69,7 @@ def write_once(user: Any, said: str | Promise, pks: list[int]) -> None:
 
 
 def events_of(entry: str) -> list[int]:
-    """Return the IDs of the events that an entry names, none if there is no such entry."""
+    """Return the IDs of the events that an entry names; none if there is no such entry."""
     if not (entry.isascii() and entry.isdecimal() and len(entry) < 19):
         return []
     of_events = ContentType.objects.get_for_model(OutboxEvent)
@@ -78,7 +78,7 @@ def events_of(entry: str) -> list[int]:
 
 
 def entries_of(event: OutboxEvent) -> list[Entry]:
-    """Return what operators did to an event, oldest first, as far as the newest 10,000 entries of the log show it."""
+    """Return operators' actions on an event, oldest first, from the newest 10,000 log entries."""
     newest = LogEntry.objects.order_by("-pk").values_list("pk", flat=True).first()
     if newest is None:
         return []
@@ -93,7 +93,7 @@ def entries_of(event: OutboxEvent) -> list[Entry]:
 
 
 def _message(said: str | Promise, pks: list[int]) -> str:
-    # Django keeps its own messages untranslated too, so that each reader gets them in their language.
+    # Like Django's own messages, stored untranslated, so that each reader gets them in their own language.
     with translation.override(None):
         text = str(said)
     return text if len(pks) == 1 else f"{text}{_EVENTS}{', '.join(_ranges(pks))}"

@@ -1,4 +1,4 @@
-"""Which events answer the question of the list, tab by tab: every query reads a bounded number of rows."""
+"""The events that match the list's question, by tab: every query reads a bounded number of rows."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.search import search
 
 MOST = 10_000  # events that are counted and paged through
-NEWEST = 50_000  # events that are read to find some of them, as they lie side by side
-NEWEST_OF_STATUS = 10_000  # the same of one status, by its index
+NEWEST = 50_000  # events that are read to find some of them; they are stored next to each other
+NEWEST_OF_STATUS = 10_000  # the same for one status, with its index
 NEWEST_FIRST, LAST_ENDED_FIRST, DUE_FIRST = ("-pk",), ("-finished_at", "-pk"), ("due_at", "pk")
 LAST_FAILED_FIRST, LAST_CAPTURED_FIRST = ("-failed_at", "-pk"), ("-created_at", "-pk")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The events of a tab in their order; ``searched`` is how many were looked through if not all were."""
+    """The events of a tab in order; ``searched`` is how many were searched, if not all were."""
 
     events: OutboxEventQuerySet
     order: tuple[str, ...] = NEWEST_FIRST
@@ -40,19 +40,19 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """How many events there are, up to 10,000; ``is_more`` says that there may be more."""
+    """A number of events, up to 10,000; ``is_more`` says that there may be more."""
 
     count: int
     is_more: bool = False
 
     @classmethod
     def of(cls, counted: int, *, is_part: bool = False) -> Total:
-        """Return the total of what was counted, perhaps in a part of the events only."""
+        """Return the total for a count, perhaps of only a part of the events."""
         return cls(min(counted, MOST), is_part or counted > MOST)
 
 
 class Matches:
-    """The events that answer a question, of those that a user may see."""
+    """The events that match a question, among those that a user may see."""
 
     def __init__(self, events: OutboxEventQuerySet, question: Question, *, by_contact: bool = True) -> None:
         self._events = events.order_by()
@@ -104,7 +104,7 @@ class Matches:
 
     @cached_property
     def _last_of_group(self) -> datetime | None:
-        """When the last one of a group failed that is read, None if all are."""
+        """The time of the last failure in a group that is read, None if all are."""
         last: datetime | None = _at(OutboxEvent.objects.of_failure(self._question.failure), "-failed_at", MOST)
         return last
 
@@ -116,7 +116,7 @@ class Matches:
 
     @cached_property
     def _first_captured(self) -> datetime | None:
-        """When the first one of a span was captured that is read, None if all are."""
+        """The capture time of the first event in a span that is read, None if all are."""
         in_span = OutboxEvent.objects.filter(**self._question.captured.on("created_at"))
         first: datetime | None = _at(in_span, "-created_at", NEWEST)
         return first
@@ -124,7 +124,7 @@ class Matches:
     @property
     def _captured(self) -> OutboxEventQuerySet:
         span = self._question.captured
-        # One bound for each side: SQLite seeks by the first that it is given, and reads on to the other.
+        # One bound per side: SQLite seeks to the first one given, and reads on until the other.
         within = Span(self._first_captured or span.start, span.end).on("created_at")
         return self._events.filter(self._question.conditions, **within)
 
@@ -142,7 +142,7 @@ class Matches:
         asked = self._question
         if asked.finished:
             return Found(self._events.none())
-        # By the index of what is due: else they might be looked for through the whole table.
+        # With the index of due times: otherwise the whole table might be searched.
         waiting = self._events.due_sometime().filter(status__in=UNFINISHED)
         if not asked.conditions:
             return Found(waiting, DUE_FIRST)
@@ -158,7 +158,7 @@ class Matches:
             return Found(ended.filter(**asked.finished.on("finished_at")), LAST_ENDED_FIRST)
         cuts = [_at(self._of_status(status), "-finished_at", NEWEST_OF_STATUS) for status in statuses]
         cut = max((one for one in cuts if one), default=None)
-        # One bound for each side: SQLite seeks by the first that it is given, and reads on to the other.
+        # One bound per side: SQLite seeks to the first one given, and reads on until the other.
         within = Span(cut or asked.finished.start, asked.finished.end).on("finished_at")
         reason = (REASONS[tab],) if tab in REASONS else ()
         found = ended.filter(asked.conditions, *reason, **within)
@@ -185,7 +185,7 @@ def _of_tab(tab: str) -> list[Q]:
 
 
 def _read_one_by_one(events: OutboxEventQuerySet, tab: str) -> OutboxEventQuerySet:
-    """Return those of a tab, not by the index of the status: all that have it would be read and sorted."""
+    """Return those of a tab without the index of the status, which would read and sort all that have it."""
     if tab == ALL:
         return events
     of_tab = events.alias(state=Lower("status")).filter(state__in=STATUSES[tab])
@@ -193,7 +193,7 @@ def _read_one_by_one(events: OutboxEventQuerySet, tab: str) -> OutboxEventQueryS
 
 
 def _at(events: OutboxEventQuerySet, order: str, place: int) -> Any:
-    """Return the moment of the event at a place, None if there are not as many."""
+    """Return the time of the event at a position, None if there are fewer events."""
     return events.order_by(order).values_list(order.lstrip("-"), flat=True)[place : place + 1].first()
 
 

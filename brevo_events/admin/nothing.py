@@ -1,4 +1,4 @@
-"""What the list says if it is empty."""
+"""The text of an empty list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST = "manage.py brevo_events_doctor you@example.com"
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A sentence, what to do about it, perhaps a command, and perhaps a link."""
+    """A sentence, what to do, perhaps a command, and perhaps a link."""
 
     text: str
     hint: str = ""
@@ -30,7 +30,7 @@ class Nothing:
 
 
 def search_help(*, shows_contact: bool) -> str:
-    """Return what the search understands, of which a user may use."""
+    """Return what the search understands, as far as a user may use it."""
     if shows_contact:
         return _(
             "A whole address, an order number, an object such as cart:1234, an ID such as #3130, or an idempotency key."
@@ -42,7 +42,7 @@ def search_help(*, shows_contact: bool) -> str:
 
 
 def nothing(events: EventList, names: Sequence[str], *, shows_contact: bool) -> Nothing:
-    """Return what to say instead of rows."""
+    """Return the text to show instead of rows."""
     asked = events.asked
     if asked.status != ALL and (elsewhere := events.totals[ALL]).count:
         count = elsewhere.count
@@ -79,7 +79,7 @@ def _not_found(asked: Question, names: Sequence[str], *, shows_contact: bool) ->
 
 
 def _how_long() -> str:
-    """Say how long events are kept."""
+    """Return how long events are kept, in words."""
     try:
         sent, failed = settings.RETENTION_DAYS, settings.FAILED_RETENTION_DAYS
     except InvalidSetting:

@@ -1,4 +1,4 @@
-"""What an action would do, as the page that asks before it shows it."""
+"""What an action would do, as shown on its confirmation page."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class LeftOut:
     """
     Events that are skipped for one reason, or would be without a ticked box.
 
-    ``total`` is how many events the action would change with this box ticked
-    too. It is None if that would add none, because each of them is skipped for
-    another reason as well.
+    ``total`` is how many events the action would change if this box were ticked
+    as well. It is None if that would add none, because each of them is also
+    skipped for another reason.
     """
 
     reason: str
@@ -34,7 +34,7 @@ class LeftOut:
 
 @dataclass(slots=True)
 class Described:
-    """How many events there are of each name, whose they are, and when the first was captured."""
+    """The number of events by name, their contacts, and when the first was captured."""
 
     names: Counter[str] = field(default_factory=Counter)
     contacts: dict[str, str] = field(default_factory=dict)
@@ -61,7 +61,7 @@ def left_out(action: Action, changed: Changed, ticked: dict[str, bool]) -> list[
 
 
 def described(events: OutboxEventQuerySet, pks: list[int]) -> Described:
-    """Read what these events are."""
+    """Read names, contacts and capture times of these events."""
     about = Described()
     for batch in in_batches(pks):
         rows: Any = events.filter(pk__in=batch).values_list("name", "contact", "email", "created_at")

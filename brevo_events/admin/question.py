@@ -23,7 +23,7 @@ CAPTURED, FINISHED = "captured", "finished"
 STATUS, NAME, RESPONSE, FAILURE, BATCH = "status", "name", "response", "failure", "batch"
 WHEN, FROM, TO, SPAN = "when", "from", "to", "span"
 ASKED = (STATUS, NAME, RESPONSE, FAILURE, BATCH, WHEN, FROM, TO, SPAN)
-KEPT = (IS_POPUP_VAR, TO_FIELD_VAR)  # parameters of a window in which an event is chosen
+KEPT = (IS_POPUP_VAR, TO_FIELD_VAR)  # parameters of a pop-up in which an event is chosen
 
 TABS: dict[str, str | Promise] = {
     ALL: _("All"),
@@ -54,12 +54,12 @@ ANSWERS: dict[str, str | Promise] = {
 @dataclass(frozen=True, slots=True)
 class Question:
     """
-    What the list is asked: a tab, filters, a span of time and a search.
+    What the list is asked for: a tab, filters, a span of time and a search.
 
-    ``when`` says which moment of an event lies in the span; ``preset`` is the
-    name of the span, if it has one; ``failure`` the fingerprint of a group of
-    failures; ``batch`` the entry in the admin's log of what changed the events
-    together. What a parameter cannot mean is left out.
+    ``when`` says which of an event's times lies in the span; ``preset`` is the
+    name of the span, if it has one; ``failure`` is the fingerprint of a group
+    of failures; ``batch`` is the entry in the admin's log for events that were
+    changed together. Invalid values of parameters are ignored.
     """
 
     status: str = ALL
@@ -75,7 +75,7 @@ class Question:
 
     @property
     def conditions(self) -> Q:
-        """What no index begins with: name and answer."""
+        """The conditions that no index starts with: name and answer."""
         named = Q(name=self.name) if self.name else Q()
         return named & _answered(self.response)
 
@@ -96,11 +96,11 @@ class Question:
 
     @property
     def is_narrowed(self) -> bool:
-        """Whether anything is asked beside the tab."""
+        """Whether anything is asked for besides the tab."""
         return bool(self.name or self.response or self.failure or self.batch or self.span or self.term)
 
     def link(self, **changes: str) -> str:
-        """Return the query string of this question, or of another one that differs in some parameters."""
+        """Return the query string of this question, or of one that differs in some parameters."""
         given = {
             STATUS: self.status,
             NAME: self.name,
@@ -119,15 +119,16 @@ class Question:
 
 def question(parameters: Mapping[str, Any], term: str, now: datetime | None = None) -> Question:
     """
-    Read what a request asks; ``term`` is the search.
+    Read what a request asks for; ``term`` is the search.
 
-    Raises DisallowedModelAdminLookup for a parameter that is none of the list's:
-    asked for any column, as in ``?email__startswith=a``, a list tells what is masked.
+    Raises DisallowedModelAdminLookup for a parameter that the list doesn't
+    have: if it could be asked for any column, as in ``?email__startswith=a``,
+    it would reveal what is masked.
     """
     for key in parameters:
         if key not in (*ASKED, *IGNORED_PARAMS, PAGE_VAR, ERROR_FLAG):
             raise DisallowedModelAdminLookup(f"Filtering by {key} not allowed")
-    # PostgreSQL refuses a NUL even if it only compares.
+    # PostgreSQL rejects a NUL even in a comparison.
     given = {key: str(parameters.get(key, "")).replace("\0", "") for key in (*ASKED, *KEPT)}
     named = preset(given[SPAN], now or timezone.now())
     return Question(

@@ -16,7 +16,7 @@ def readable(event: OutboxEvent) -> str:
 
 
 def curl(event: OutboxEvent) -> str:
-    """Return the command line that sends the same request, the key left out."""
+    """Return a command line that sends the same request, without the key."""
     try:
         url, email = url_of(event.call, settings.URL), settings.OVERRIDE_EMAIL
     except InvalidSetting as error:

@@ -1,4 +1,4 @@
-"""What a row of the list says about its event: what became of it, whom and what it is about, and when."""
+"""The contents of a list row: what happened to the event, its contact and object, and when."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.times import ago, clock, day, rough_length
 
 MAX_DETAIL = 160  # characters
-MAX_LATER = 1000  # events that are looked through for the ones that replaced others
+MAX_LATER = 1000  # events that are searched for the ones that replaced others
 RECENT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the rows of a page need to know beside their events: the last attempt of each, and which it gives way to."""
+    """What a page's rows need besides their events: last attempts, and the events waited for or superseding."""
 
     now: datetime
     shows_contact: bool
@@ -39,7 +39,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A moment in words, its time of day, and all of it; ``iso`` is for machines."""
+    """A time in words, its time of day, and in full; ``iso`` is for machines."""
 
     words: str
     clock: str
@@ -49,7 +49,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row; ``relation`` is what it has to do with the ``other`` one."""
+    """A row; ``relation`` is its relation to the ``other`` one."""
 
     event: OutboxEvent
     word: str
@@ -64,7 +64,7 @@ class Row:
 def rows_of(
     events: Sequence[OutboxEvent], visible: OutboxEventQuerySet, now: datetime, *, shows_contact: bool, shows_end: bool
 ) -> list[Row]:
-    """Return the rows of some events, out of all that are visible to the user; perhaps with the end as their time."""
+    """Return the rows of some events, among all that the user may see; perhaps with the end as their time."""
     context = Context(
         now=now,
         shows_contact=shows_contact,
@@ -84,7 +84,7 @@ def last_attempts(events: Sequence[OutboxEvent]) -> dict[int, SendAttempt]:
 
 
 def answer_of(event: OutboxEvent, attempt: SendAttempt | None, *, shows_contact: bool) -> str:
-    """Return what Brevo said last, in its own words; in ours for those to whom its words might tell an address."""
+    """Return Brevo's last message; our own words for users who may not see addresses, which it may contain."""
     if attempt is None:
         return ""
     if not shows_contact:
@@ -188,7 +188,7 @@ def _joined(*parts: str) -> str:
 
 
 def _ahead(events: Sequence[OutboxEvent], visible: OutboxEventQuerySet) -> dict[int, OutboxEvent]:
-    """Return the event that is first in the line of each that waits in one."""
+    """Return, for each event that waits in a line, the event that is first in it."""
     parked = {event.pk: event.contact for event in events if event.parked}
     if not parked:
         return {}
@@ -200,7 +200,7 @@ def _ahead(events: Sequence[OutboxEvent], visible: OutboxEventQuerySet) -> dict[
 
 
 def _later(events: Sequence[OutboxEvent], visible: OutboxEventQuerySet) -> dict[int, OutboxEvent]:
-    """Return the next event of the same contact and object after each that was superseded."""
+    """Return, for each superseded event, the next event of the same contact and object."""
     replaced = [
         event for event in events if event.reason == Reason.SUPERSEDED and event.is_finished and event.object_id
     ]

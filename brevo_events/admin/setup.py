@@ -26,14 +26,14 @@ View = Callable[..., HttpResponse]
 
 
 class Setup:
-    """The page with what the doctor finds; what calls Brevo, only at the push of a button."""
+    """The page with the doctor's findings; Brevo is called only when a button is pressed."""
 
     def __init__(self, model_admin: admin.ModelAdmin[Any]) -> None:
         self._admin = model_admin
         self._site = model_admin.admin_site
 
     def urls(self) -> list[URLPattern]:
-        """Return the addresses of the page and of its button."""
+        """Return the URLs of the page and of its button."""
         check = _outside_transactions(require_POST(self.check))
         return [
             path("setup/", self._site.admin_view(require_safe(self.show)), name="brevo_events_outboxevent_setup"),
@@ -41,13 +41,13 @@ class Setup:
         ]
 
     def show(self, request: HttpRequest) -> HttpResponse:
-        """Show what can be seen without calls."""
+        """Show the findings that need no calls."""
         if not self._admin.has_view_permission(request):
             raise PermissionDenied
         return self._page(request, list(doctor.examine(calls=False)))
 
     def check(self, request: HttpRequest) -> HttpResponse:
-        """Call Brevo, with an address also about that contact, and show all that was found."""
+        """Call Brevo, with an address also about that contact, and show all findings."""
         if not self._may_call(request):
             raise PermissionDenied
         email = request.POST.get("email", "").strip()
@@ -80,5 +80,5 @@ class Setup:
 
 
 def _outside_transactions(view: View) -> View:
-    """Return the view, in no transaction of ``ATOMIC_REQUESTS``: none may be open while Brevo is called."""
+    """Return the view without ``ATOMIC_REQUESTS``: no transaction may be open while Brevo is called."""
     return reduce(lambda inner, alias: transaction.non_atomic_requests(using=alias)(inner), connections, view)

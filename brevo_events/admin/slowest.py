@@ -1,4 +1,4 @@
-"""Which event of a name took longest from its capture until Brevo had accepted it."""
+"""The event of a name that took longest from its capture until Brevo accepted it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from brevo_events.times import between
 
 @dataclass(frozen=True, slots=True)
 class Slowest:
-    """The slowest of the events that are listed."""
+    """The slowest of the listed events."""
 
     event: OutboxEvent
     took: str
 
 
 class _Took(Func):
-    """The length between two moments, to sort by: each database has a unit of its own for it."""
+    """The duration between two times, for sorting: each database has its own unit for it."""
 
     template, arg_joiner, arity = "(%(expressions)s)", " - ", 2
     output_field = FloatField()
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        # Django's own way to subtract calls Python for each row.
+        # Django's own subtraction calls Python for each row.
         halves = {"template": "(julianday(%(expressions)s))", "arg_joiner": ") - julianday("}
         return self.as_sql(compiler, connection, **halves, **context)
 
@@ -40,7 +40,7 @@ class _Took(Func):
 
 
 def slowest(found: Found, asked: Question) -> Slowest | None:
-    """Return the slowest accepted event, if the list is of one name in a span of time."""
+    """Return the slowest accepted event, if the list is limited to one name and a span of time."""
     if not (asked.name and asked.span):
         return None
     accepted = found.events.filter(status=Status.SENT).exclude(finished_at=None)

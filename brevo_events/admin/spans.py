@@ -1,4 +1,4 @@
-"""Spans of time for the list: what a form holds and what a preset means."""
+"""Spans of time for the list: the values of form fields, and the meaning of presets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-FIELD_FORMAT = "%Y-%m-%dT%H:%M"  # of an <input type="datetime-local">
+FIELD_FORMAT = "%Y-%m-%dT%H:%M"  # the format of an <input type="datetime-local">
 YEARS = range(1970, 9999)  # with room for any time zone
 
 
@@ -26,7 +26,7 @@ class Span:
         return bool(self.start or self.end)
 
     def on(self, column: str) -> dict[str, datetime]:
-        """Return the lookups of a column that lies in the span."""
+        """Return the lookups for a column whose value lies in the span."""
         bounds = {f"{column}__gte": self.start, f"{column}__lt": self.end}
         return {lookup: moment for lookup, moment in bounds.items() if moment}
 
@@ -35,7 +35,7 @@ ANY_TIME = Span()
 
 
 def moment_of(text: str) -> datetime | None:
-    """Return the moment in a field of a form, in the current time zone, or None if there is none."""
+    """Return the time in a form field, in the current time zone, or None if there is none."""
     try:
         found = parse_datetime(text)
     except ValueError:
@@ -46,19 +46,19 @@ def moment_of(text: str) -> datetime | None:
 
 
 def field_of(moment: datetime | None) -> str:
-    """Return a moment as a field of a form holds it."""
+    """Return a time as the value of a form field."""
     return timezone.localtime(moment).strftime(FIELD_FORMAT) if moment else ""
 
 
 def preset(name: str, now: datetime) -> Span | None:
-    """Return the span that a preset means at a moment, or None if there is no such preset."""
+    """Return the span that a preset means at a given time, or None if there is no such preset."""
     if (begin := _BEGINNINGS.get(name)) is None:
         return None
     return Span(begin(now), _midnight(now, 0) if name == "yesterday" else None)
 
 
 def _midnight(now: datetime, days_ago: int) -> datetime:
-    # Not 24 hours each: the clock may have been changed in between.
+    # Not 24 hours each, because the clocks may change in between.
     day = timezone.localtime(now).date() - timedelta(days=days_ago)
     return timezone.make_aware(datetime(day.year, day.month, day.day))
 

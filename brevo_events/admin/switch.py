@@ -29,7 +29,7 @@ AT_A_TIME = "at"
 
 
 class PauseForm(forms.Form):
-    """Why delivery is paused, and when the pause ends by itself."""
+    """The reason for a pause, and when it ends by itself."""
 
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
@@ -55,7 +55,7 @@ class PauseForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """Require a time in the future if the pause is to end at one."""
+        """Require a time in the future if the pause is to end at a given time."""
         given = super().clean() or {}
         if given.get("end") == AT_A_TIME and "until" not in self.errors:
             until = given.get("until")
@@ -65,7 +65,7 @@ class PauseForm(forms.Form):
 
     @property
     def ends(self) -> datetime | timedelta | None:
-        """The end that was chosen, or after how long; None if someone has to resume delivery."""
+        """The chosen end or duration; None if someone has to resume delivery."""
         end = self.cleaned_data["end"]
         if end == AT_A_TIME:
             return self.cleaned_data["until"]  # type: ignore[no-any-return]
@@ -73,14 +73,14 @@ class PauseForm(forms.Form):
 
 
 class Switch:
-    """The buttons beside the state of delivery: pause it, resume it, end a hold early."""
+    """The buttons next to the state of delivery: pause it, resume it, end a hold early."""
 
     def __init__(self, model_admin: admin.ModelAdmin[Any]) -> None:
         self._admin = model_admin
         self._site = model_admin.admin_site
 
     def urls(self) -> list[URLPattern]:
-        """Return the addresses of the buttons."""
+        """Return the URLs of the buttons."""
         views = {"pause": self.pause, "resume": self.resume, "try_now": self.try_now}
         post = require_http_methods(["GET", "HEAD", "POST"])
         return [
@@ -149,7 +149,7 @@ class Switch:
         return TemplateResponse(request, TEMPLATE, context)
 
     def _unchanged(self, request: HttpRequest) -> HttpResponse:
-        # A login in between, or a reload, turns a POST into this.
+        # A login in between, or a reload, turns the POST into a GET.
         self._admin.message_user(request, _("Nothing was changed: press the button again."), messages.WARNING)
         return self._back()
 
@@ -177,7 +177,7 @@ def _pause_entry(gate: Gate) -> str:
 
 def _after_resuming() -> tuple[str, int]:
     now = state(take_pulse())
-    # Nothing has been sent during the pause, which says nothing about what comes now.
+    # Nothing was sent during the pause, but that says nothing about what happens now.
     if now.is_faulty and now.name != STALLED:
         return _("The pause is over, but: %s") % now.title, messages.WARNING
     return _("Delivery is resumed: due events are sent."), messages.SUCCESS

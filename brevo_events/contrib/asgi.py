@@ -1,4 +1,4 @@
-"""A clean end of delivery under ASGI servers, some of which end their processes by a signal."""
+"""Ends delivery cleanly under ASGI servers, some of which end their processes with a signal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from brevo_events import engines
 from brevo_events.conf import settings
 
-PATIENCE = 10.0  # seconds beyond the deadline of an attempt: a little more than engines take to end
+PATIENCE = 10.0  # seconds beyond an attempt's deadline: slightly more than engines take to end
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,9 +23,10 @@ def finish_on_shutdown(application: Application) -> Application:
     """
     Wrap an ASGI application so that delivery ends before its server's process does.
 
-    Uvicorn and Hypercorn end a process without running its exit functions, but
-    announce it to the application, by the protocol's ``lifespan.shutdown``. With
-    several workers, Hypercorn may send SIGTERM to one that is still at it.
+    Uvicorn and Hypercorn end a process without running its exit handlers, but
+    notify the application through the protocol's ``lifespan.shutdown``. With
+    several workers, Hypercorn may send SIGTERM to one that is still shutting
+    down.
     """
 
     async def wrapped(scope: Message, receive: Receive, send: Send) -> None:
@@ -39,14 +40,14 @@ def finish_on_shutdown(application: Application) -> Application:
 
 
 def _finish_before_sigterm() -> None:
-    """Let a SIGTERM that would end the process at once end it after delivery; a server's own handler is left alone."""
+    """Handle a SIGTERM that would end the process at once: finish delivery first. Keep a server's own handler."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _finish_and_die)
 
 
 def _finish_and_die(number: int, frame: object) -> None:
-    # In a thread of its own, since what this signal has interrupted may hold the engine's lock.
+    # In a separate thread, because the interrupted code may hold the engine's lock.
     finishing = threading.Thread(target=engines.finish, daemon=True)
     finishing.start()
     finishing.join(settings.attempt_deadline + PATIENCE)
@@ -55,7 +56,7 @@ def _finish_and_die(number: int, frame: object) -> None:
 
 
 class _Lifespan:
-    """The conversation of a server and an application about startup and shutdown."""
+    """The startup and shutdown messages between a server and an application."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -70,7 +71,7 @@ class _Lifespan:
             if self._is_answered:
                 raise
         if not self._is_answered:
-            # The application does not know this protocol, as Django's does not: then it is spoken here.
+            # The application doesn't support this protocol (Django's doesn't), so handle it here.
             for event in ("lifespan.startup", "lifespan.shutdown"):
                 if event not in self._heard:
                     await self._hear()

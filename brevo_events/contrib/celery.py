@@ -14,15 +14,15 @@ try:
 except ImportError as error:
     raise ImportError("brevo_events.contrib.celery needs Celery: pip install 'django-brevo-events[celery]'") from error
 
-# Acknowledged when it begins: events of a killed worker come back by their leases, and no task kills one after another.
-# The limits, of which the project's may be shorter than a pass, end a task that hangs.
+# Acknowledged when it starts: a killed worker's events come back when their leases end, and a task that kills its
+# worker isn't run again. These limits end a task that hangs; the project's own may be shorter than a pass.
 OPTIONS = {"ignore_result": True, "acks_late": False, "soft_time_limit": 290, "time_limit": 300}
-# Else a broker that is down would be tried for ever, and nobody told. A lost connection is made anew once.
+# Otherwise an unreachable broker would be retried forever without an error. A lost connection is reopened once.
 RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2}
 
 
 class CeleryEngine(QueuedEngine):
-    """Delivers by the Celery task ``brevo_events.deliver``."""
+    """Delivers with the Celery task ``brevo_events.deliver``."""
 
     def enqueue(self) -> None:
         deliver.apply_async(retry=True, retry_policy=RETRY_POLICY)
@@ -39,13 +39,13 @@ def deliver() -> None:
 
 @shared_task(name="brevo_events.prune", **OPTIONS)  # type: ignore[untyped-decorator]
 def prune() -> None:
-    """Delete what ended long ago; what a minute does not suffice for is left to another task."""
+    """Delete old finished events; if a minute isn't enough, another task does the rest."""
     if run_prune():
         prune.apply_async()
 
 
 def _app_problems() -> Iterator[checks.CheckMessage]:
-    if not current_app.set_as_current:  # Celery has made one up
+    if not current_app.set_as_current:  # a default app that Celery has created
         hint = "Import yours in the package of your settings, as Celery's documentation shows for Django."
         yield checks.Warning("ENGINE is 'celery', but no Celery app is loaded.", hint=hint, id="brevo_events.W010")
     elif current_app.conf.task_always_eager:
@@ -67,7 +67,7 @@ def _queue_problems() -> Iterator[checks.CheckMessage]:
 
 
 def _queue_of(task: str) -> str:
-    # Not by Router.route(): it would add a missing queue to those that this process reads if it is a worker.
+    # Not with Router.route(): in a worker, it would add a missing queue to those that the worker reads.
     route = current_app.amqp.router.lookup_route(task, (), {}, {}, None)
     found: Any = route if isinstance(route, str) else (route or {}).get("queue")
     return next(iter(_names([found or current_app.conf.task_default_queue])))

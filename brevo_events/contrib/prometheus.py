@@ -1,4 +1,4 @@
-"""What monitoring wants to know, for Prometheus."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ PAUSED = "paused"
 
 class BrevoEventsCollector(Collector):
     """
-    A collector that reads the database at each scrape, by a few queries that do not grow with the outbox.
+    A collector that reads the database at each scrape, with a few queries whose cost doesn't grow with the outbox.
 
-    So it tells of all processes, whichever is scraped. All are gauges, because
-    events can be resent and are pruned.
+    So it reports for all processes, whichever is scraped. All metrics are
+    gauges, because events can be resent and are pruned.
     """
 
     def __init__(self) -> None:
         self._is_up = True
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        return [_up(False)]  # to register it asks no database
+        return [_up(False)]  # registering it must not query the database
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
             summary = health.summarise()
             ended, requests = ended_by_name(HOUR), newest_requests()
         except Error as error:
-            # The process has other metrics, which must not be lost with these.
+            # The process has other metrics, which must not be lost because of this error.
             if self._is_up:
                 logger.error("The outbox could not be read: %s", type(error).__name__)  # noqa: TRY400 - it says enough
             self._is_up = False

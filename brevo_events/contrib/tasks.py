@@ -21,12 +21,12 @@ except ImportError as error:
         "brevo_events.contrib.tasks needs Django 6 or django-tasks: pip install 'django-brevo-events[tasks]'"
     ) from error
 
-# A backend of its own, with queues and workers of its own, for whoever gives it one.
+# The project may set up a separate backend, with its own queues and workers.
 BACKEND = "brevo_events" if "brevo_events" in _tasks.task_backends.settings else "default"
 
 
 class TasksEngine(QueuedEngine):
-    """Delivers by the task ``brevo_events.contrib.tasks.deliver``."""
+    """Delivers with the task ``brevo_events.contrib.tasks.deliver``."""
 
     def enqueue(self) -> None:
         deliver.enqueue()
@@ -66,6 +66,6 @@ def deliver() -> None:
 
 @_task
 def prune() -> None:
-    """Delete what ended long ago; what a minute does not suffice for is left to another task."""
+    """Delete old finished events; if a minute isn't enough, another task does the rest."""
     if run_prune():
         prune.enqueue()

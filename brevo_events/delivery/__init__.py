@@ -1,4 +1,4 @@
-"""Claim what is due, send it, record the answers: the only part that moves an event to its end."""
+"""Claims due events, sends them and records the answers: the only package that moves an event to its end."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from brevo_events.answers import Answer
 from brevo_events.clock import boottime
 from brevo_events.models import Gate, OutboxEvent
 
-GRACE = 1.0  # seconds beyond the deadline: so long a transport may take to cut an attempt off by itself
+GRACE = 1.0  # seconds beyond the deadline that a transport may take to cut off an attempt by itself
 
 
 @dataclass(eq=False, slots=True)
@@ -17,10 +17,11 @@ class Attempt:
     One claimed event on its way through its request.
 
     ``gate`` is as it was at the claim; ``leased_until``, ``start_before`` and
-    ``began`` are by ``boottime()``; ``was_due_at`` is as the database gave it.
-    ``answer`` stays None if no request was made: ``is_refused`` if the contact
-    does not consent, ``is_postponed`` if the project could not be asked.
-    ``may_become_obsolete`` if the event coalesces or expires.
+    ``began`` are times of ``boottime()``; ``was_due_at`` is as the database
+    returned it. ``answer`` stays None if no request was made: ``is_refused`` if
+    the contact doesn't consent, ``is_postponed`` if the project's ``CONSENT``
+    couldn't be called. ``may_become_obsolete`` if the event coalesces or
+    expires.
     """
 
     event: OutboxEvent
@@ -38,7 +39,7 @@ class Attempt:
 
     @property
     def is_probe(self) -> bool:
-        """Whether this request shows if the gate can open."""
+        """Whether this request tests if the gate can open."""
         return self.gate.is_closed
 
     @property

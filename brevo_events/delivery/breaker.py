@@ -17,20 +17,20 @@ from brevo_events.retry import Verdict, is_failure
 
 logger = logging.getLogger(__name__)
 
-CONTACTS = 3  # one contact alone may be a poison event in a quiet shop
-ANSWERS = 16  # in a row, if Brevo accepted something only moments ago: a part of its servers may be ill
+CONTACTS = 3  # a single contact may just be a poison event in a quiet shop
+ANSWERS = 16  # in a row, if Brevo accepted an event only moments ago: some of its servers may be failing
 RECENT = 10  # seconds
-WITHIN = 300  # seconds; older failures show nothing about now
-PROBES = 3  # after each cool-down; one event alone may fail whatever happens
+WITHIN = 300  # seconds; older failures say nothing about the present
+PROBES = 3  # after each cool-down; a single event might be one that always fails
 
 
 @dataclass(slots=True)
 class Streak:
     """
-    The latest failures in a row, of all processes.
+    The latest consecutive failures, of all processes.
 
-    It is read from the recorded attempts when an answer fails, so that no
-    process has to remember anything.
+    It is computed from the recorded attempts when an answer is a failure, so
+    that no process has to remember anything.
     """
 
     contacts: list[str] = field(default_factory=list)
@@ -56,30 +56,30 @@ class Streak:
         self.contacts.append(contact)
 
     def end(self) -> None:
-        """Begin anew after an answer about an event."""
+        """Start again from zero, after an answer about an event."""
         self.contacts, self.seconds_since_success = [], 0.0
 
     @property
     def is_outage(self) -> bool:
-        """Whether there are failures over several contacts and no recent success, over enough answers to tell."""
+        """Whether several contacts failed without a recent success, over enough answers to tell."""
         is_recent = self.seconds_since_success is not None and self.seconds_since_success < RECENT
         return len(set(self.contacts)) >= CONTACTS and (not is_recent or len(self.contacts) >= ANSWERS)
 
 
 @dataclass(slots=True)
 class Probe:
-    """The few requests after a cool-down that show whether the gate can open."""
+    """The few requests after a cool-down that test whether the gate can open."""
 
     gate: Gate
     is_won: bool = False
 
     @property
     def size(self) -> int:
-        """How many events to send: one if the key or the URL is wrong, else a few."""
+        """How many events to send: one if the key or the URL is wrong, otherwise a few."""
         return 1 if self.gate.reason == GateReason.ACCOUNT else PROBES
 
     def win(self) -> bool:
-        """Return whether this caller, of all processes, may make these requests."""
+        """Return whether this caller, among all processes, may make these requests."""
         self.is_won = self.is_won or self.gate.win_probe()
         return self.is_won
 
@@ -89,11 +89,11 @@ Turn = tuple[Signal, Gate]
 
 def turn(verdicts: dict[Attempt, Verdict], closed_for: str | None) -> list[Turn]:
     """
-    Close or open the gate as the answers ask for, and return the signals to send; inside the transaction.
+    Close or open the gate as the answers require, and return the signals to send. Needs a transaction.
 
-    ``closed_for`` is the reason for which it is closed now. Any answer about an
-    event opens it, also to a request from before it closed; but the time for
-    which a 429 asked is waited out.
+    ``closed_for`` is the reason why it is closed now. Any answer about an event
+    opens it, even an answer to a request from before it closed, but the wait
+    that a 429 asked for is never cut short.
     """
     turns: list[Turn] = []
     for attempt, verdict in verdicts.items():

@@ -1,4 +1,4 @@
-"""Leases: which due events a worker takes, and what it puts in order on the way."""
+"""Leases: which due events a worker takes, and the tidying it does on the way."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from brevo_events.models import Gate, OutboxEvent
 
 logger = logging.getLogger(__name__)
 
-SPARE = 20  # events that are looked at beyond those that are wanted, at least: some may be blocked
+SPARE = 20  # minimum number of events to read beyond those wanted, because some may be blocked
 MAX_WINDOW = 1000
-MAX_TIDIED = 1000  # events that are put in order in vain; then the worker turns to its other duties
+MAX_TIDIED = 1000  # events tidied without finding one to lease; then the worker does its other work
 
-LOCK_WAIT_TIMEOUT = 1205  # MariaDB's number for a row that is locked elsewhere
+LOCK_WAIT_TIMEOUT = 1205  # MariaDB's error number for a row that is locked elsewhere
 
 _COLUMNS = len(Due._fields)
-# In the order of the model.
+# In the order of the model's fields.
 _FIELDS = (
     *("id", "name", "email", "contact", "object_id", "body", "call", "status", "reason"),
     *("response_code", "attempts", "coalesce_key", "lease_token"),
@@ -44,9 +44,9 @@ _FIELDS = (
 @dataclass(slots=True)
 class Claim:
     """
-    What a claim found.
+    The result of a claim.
 
-    ``is_held`` if events are due, but the gate lets none of them go. ``is_all``
+    ``is_held`` if events are due, but the gate is closed or paused. ``is_all``
     if nothing else was due; ``is_unfinished`` if nothing was leased yet, but
     another claim may find something.
     """
@@ -58,7 +58,7 @@ class Claim:
 
 
 def lease_seconds() -> float:
-    """Return for how long a claimed event belongs to its worker: long enough to wait its turn and be sent."""
+    """Return how long a claimed event belongs to its worker: long enough to wait for a thread and be sent."""
     return 3 * (settings.attempt_deadline + GRACE)
 
 
@@ -78,12 +78,13 @@ def claim(
     """
     Lease up to ``limit`` due events to the caller, oldest first, at most one of each contact.
 
-    Events that must not be sent any more end here, and those that wait for
-    another one of their contact are moved out of the way. Rows are locked only
-    while they are marked, never during the HTTP call, and no lock is waited
-    for. A worker that dies simply lets its lease run out. With ``probe``, events
-    are leased although the gate is closed, if this caller wins it; untried ones
-    first. ``ready`` is called before anything is leased, and may raise.
+    Events that must not be sent any more are ended on the way, and those that
+    wait for another one of their contact are parked. Rows are only locked while
+    they are marked, never during the HTTP call, and claiming never waits for a
+    lock. If a worker dies, its lease simply runs out. With ``probe``, events
+    are leased although the gate is closed, if this caller wins the probe;
+    untried ones come first. ``ready`` is called before anything is leased, and
+    may raise.
     """
     search = _Search(OutboxEvent.objects.db, limit + max(limit // 4, SPARE), untried_first=probe is not None)
     tidied = 0
@@ -116,7 +117,7 @@ class _Window:
 
 @dataclass(slots=True)
 class _Search:
-    """Windows of due events, until one has something to lease."""
+    """Reads windows of due events until one has something to lease."""
 
     using: str
     size: int
@@ -130,7 +131,7 @@ class _Search:
         )
 
     def choose(self, window: _Window) -> list[Due]:
-        """Return the events whose turn it is; behind a window full of others, which are longer to put in order."""
+        """Return the events that can go; if a full window has none, look behind it, because tidying it takes longer."""
         chosen = [row for row in window.rows if row.can_go]
         if self.untried_first:
             random.shuffle(chosen)
@@ -149,17 +150,17 @@ class _Search:
         return _Window(rows, events, generation or 0, bool(is_held))
 
     def is_whole(self, window: _Window) -> bool:
-        """Return whether a window shows all that is due."""
+        """Return whether a window contains everything that is due."""
         return len(window.rows) < self.size and not self.untried_first
 
     def goes_on(self, window: _Window, *, was_beaten: bool, is_tidied: bool) -> bool:
-        """Return whether another look may find something, after one that brought no lease."""
+        """Return whether another look may find something, after one without a lease."""
         if not is_tidied and self.untried_first:
             self.untried_first = False
             return True
-        # Another worker was quicker, or a user has locked the rows: look at those that nobody holds.
+        # Another worker was quicker, or a user has locked the rows: look at unlocked rows only.
         is_free, self.is_free = self.is_free, was_beaten and not is_tidied
-        # A long line of one contact may fill the window.
+        # One contact's long line may fill the window.
         self.size = min(3 * self.size, MAX_WINDOW)
         return is_tidied or (self.is_free and not is_free)
 
@@ -185,7 +186,7 @@ def _lease(using: str, rows: list[Due], window: _Window, probe: Probe | None) ->
 
 
 def _mark(using: str, pks: list[int], token: str, seconds: float, *, is_probe: bool) -> set[int]:
-    """Lease rows that nobody else has taken or locked meanwhile, and return which."""
+    """Lease the rows that haven't been taken or locked elsewhere in the meantime, and return which."""
     said = statements.of(using)
     values = [token, seconds, statements.keys(using, pks), int(is_probe)]
     try:
@@ -194,7 +195,7 @@ def _mark(using: str, pks: list[int], token: str, seconds: float, *, is_probe: b
     except OperationalError as error:
         if error.args[:1] != (LOCK_WAIT_TIMEOUT,):
             raise
-        # MariaDB knows no UPDATE that skips locked rows, only one that fails if there are any.
+        # MariaDB has no UPDATE that skips locked rows, only one that fails if there are any.
         with own_transaction(using):
             free = list(OutboxEvent.objects.lock_by_key(pks))
             values[2] = statements.keys(using, free)
@@ -214,14 +215,14 @@ def _event(using: str, row: Due, columns: tuple[Any, ...], token: str) -> Outbox
 
 
 def _tidy(rows: list[Due], notify: Notify, *, is_optional: bool) -> bool:
-    """End events that must not be sent any more, and park those that wait; return whether anything was done."""
+    """End events that must not be sent, and park those that wait; return whether anything was done."""
     if not rows:
         return False
     try:
         with own_transaction(OutboxEvent.objects.db):
             rows = _lock_unchanged(rows)
             ended = end_obsolete(rows)
-            # Events that have just ended block nobody any more, as the next window shows.
+            # Events that have just ended no longer block others; the next window will show that.
             park({row.pk: row.head for row in rows if row.head != row.pk and row.contact not in ended.contacts})
         announce_cancelled(ended.cancelled, notify)
     except DatabaseError:
@@ -233,6 +234,6 @@ def _tidy(rows: list[Due], notify: Notify, *, is_optional: bool) -> bool:
 
 
 def _lock_unchanged(rows: list[Due]) -> list[Due]:
-    """Lock rows that are free and still as the window showed them."""
+    """Lock the rows that are free and still have the status that the window showed."""
     locked = OutboxEvent.objects.due().lock_by_key(row.pk for row in rows)
     return [row for row in rows if row.pk in locked and locked[row.pk].status == row.status]

@@ -1,4 +1,4 @@
-"""A contact's line: whose turn it is, what waits behind, and how it is released."""
+"""A contact's line: which event is next, which ones wait behind it, and how they are released."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from brevo_events.models import OutboxEvent
 
 
 class Due(NamedTuple):
-    """A due event as the window shows it: the first columns of ``statements.WINDOW``, in their order."""
+    """A due event as read in a window: the first columns of ``statements.WINDOW``, in that order."""
 
     pk: int
-    due_at: Any  # as the database gave it, to be given back as it is
+    due_at: Any  # as the database returned it, to be written back unchanged
     status: str
     reason: str
     coalesce_key: str | None
@@ -31,24 +31,24 @@ class Due(NamedTuple):
 
     @property
     def head(self) -> int:
-        """The event of its contact whose turn it is."""
+        """The event of this contact that is next."""
         first = min(pk for pk in (self.pk, self.first_pending, self.sending) if pk is not None)
-        # A later event may be in flight when a delay ends: two of one contact at once could overtake each other.
+        # A later event may be in flight when a delay ends. Two of one contact in flight could overtake each other.
         return self.sending if first == self.pk and self.sending is not None else first
 
     @property
     def newest(self) -> int:
-        """The newest event of its key that may stand in for it, itself included."""
+        """The newest event of its key that may be sent in its place, perhaps itself."""
         return newest_of(self.pk, self.newest_pending, self.newest_sending, self.newest_sent, self.first_between)
 
     @property
     def identifies(self) -> bool:
-        """Whether it is a call of ``identify``."""
+        """Whether it is an ``identify`` call."""
         return self.coalesce_key == self.contact
 
     @property
     def is_finished(self) -> bool:
-        """Whether a user has ended it, and only the next in line has still to be released."""
+        """Whether a user has ended it, and all that is left to do is to release the next in line."""
         return self.status not in UNFINISHED
 
     @property
@@ -58,16 +58,17 @@ class Due(NamedTuple):
 
     @property
     def can_go(self) -> bool:
-        """Whether it is its contact's turn, and the event is still wanted."""
+        """Whether it is next in its contact's line, and is still to be sent."""
         return not (self.is_finished or self.is_expired or self.is_superseded) and self.head == self.pk
 
 
 def newest_of(pk: int, pending: int | None, sending: int | None, sent: int | None, between: int | None) -> int:
     """
-    Return the newest event of a key that may stand in for this one, itself included.
+    Return the newest event of a key that may be sent in place of this one, perhaps itself.
 
-    A pending call of ``identify`` may not if another event of the contact waits
-    ``between`` the two, which would then arrive before either.
+    A pending ``identify`` call may not be if another event of the contact is
+    waiting ``between`` the two, because that event would then arrive before
+    either.
     """
     is_near = between is None or pending is None or pending < between
     return max(pk, pending if pending and is_near else 0, sending or 0, sent or 0)
@@ -75,12 +76,12 @@ def newest_of(pk: int, pending: int | None, sending: int | None, sent: int | Non
 
 def park(blocked: Mapping[int, int]) -> None:
     """
-    Move blocked events out of the way; ``blocked`` maps each to the one ahead of it. Needs a transaction.
+    Park blocked events; ``blocked`` maps each to the one ahead of it. Needs a transaction.
 
     The ones ahead stay locked meanwhile: otherwise one could end before its
-    follower is parked, and release nothing. If one is locked elsewhere, or is a
-    later event, which may itself come to wait, its followers are looked at
-    again in a moment.
+    follower is parked, and release nothing. If one is locked elsewhere, its
+    followers become due again in a moment. The same goes if it is a later
+    event, because that may itself have to wait.
     """
     if not blocked:
         return
@@ -97,10 +98,10 @@ def park(blocked: Mapping[int, int]) -> None:
 
 def settle(ended: Mapping[int, str]) -> list[int]:
     """
-    Release the next in line of contacts whose events have ended, then mark those as done. Needs a transaction.
+    Release the next event of contacts whose events have ended, then mark the ended ones as done. Needs a transaction.
 
-    ``ended`` maps events to contacts. Returns which are done; one whose
-    follower is locked elsewhere stays due, for another look.
+    ``ended`` maps events to contacts. Returns which are done; if the follower
+    of one is locked elsewhere, that one stays due and is looked at again.
     """
     locked_out, _ = release(ended)
     done = [pk for pk in ended if pk not in locked_out]
@@ -114,11 +115,12 @@ def release(ended: Mapping[int, str]) -> tuple[set[int], bool]:
     Make the next event of each contact due if it was parked behind one that has ended. Needs a transaction.
 
     ``ended`` maps events to contacts. Returns those whose follower is locked
-    elsewhere, which are due again in a moment, and whether any was released.
+    elsewhere, which become due again in a moment, and whether any was released.
     """
     if not ended:
         return set(), False
-    # One look for each contact: many may have ended at once, and each look may read all that waits of it.
+    # Only one lookup per contact: many of its events may have ended at once, and each lookup may read all its waiting
+    # events.
     using, last = OutboxEvent.objects.db, {contact: pk for pk, contact in ended.items()}
     found = statements.rows(using, statements.of(using).next_in_line, [statements.keys(using, last.values())])
     followers = {pk: follower for pk, follower in found if follower is not None}

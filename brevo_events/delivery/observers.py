@@ -9,16 +9,16 @@ from django.db import connections
 
 logger = logging.getLogger(__name__)
 
-LINGER = 5.0  # seconds without a notice before the thread ends
-PATIENCE = 5.0  # seconds that the end of a worker waits for its observers
+LINGER = 5.0  # idle seconds before the thread ends
+PATIENCE = 5.0  # seconds that a worker waits for its observers at its end
 
 
 class Observers:
     """
-    The thread in which observers and loggers are called by workers that run for long.
+    The thread in which long-running workers call observers and loggers.
 
     A slow one must not keep the thread that owns the leases from recording
-    answers: others would send the same events again meanwhile.
+    answers: otherwise other workers would send the same events again.
     """
 
     def __init__(self) -> None:

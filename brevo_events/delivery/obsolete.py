@@ -1,4 +1,4 @@
-"""What must not be sent any more: expired, or replaced by a newer event."""
+"""Events that must not be sent any more: expired, or replaced by a newer event."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from brevo_events.delivery import statements
 from brevo_events.delivery.line import Due, newest_of, settle
 from brevo_events.models import OutboxEvent
 
-AT_ONCE = 500  # older events that are superseded in one transaction; the others are as they fall due
+AT_ONCE = 500  # older events that are superseded in one transaction; the others follow when they are due
 
 Notify = Callable[[Callable[[], object]], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The contacts whose events have ended or wait for a lock, and the cancelled events that are to be announced."""
+    """The contacts whose events have ended or wait for a lock, and the cancelled events to announce."""
 
     contacts: set[str]
     cancelled: list[int]
@@ -29,8 +29,8 @@ def end_obsolete(rows: list[Due]) -> Ended:
     """
     Cancel locked due events that must not be sent: expired, or replaced by a newer one. Needs a transaction.
 
-    Older pending events with the key of one of them end too. Events that a user
-    has ended are settled.
+    Older pending events with the same coalesce key are ended too. Events that a
+    user has ended are settled.
     """
     finished = [row for row in rows if row.is_finished]
     expired = [row for row in rows if row.is_expired and not row.is_finished]
@@ -73,15 +73,15 @@ def _announce_cancelled(pks: list[int]) -> None:
 
 def _replaced(rows: list[Due]) -> tuple[dict[int, str], set[str]]:
     """
-    Return the events that a newer one of their key replaces, and the contacts of those that have to wait for a lock.
+    Return the events that a newer one of their key replaces, and the contacts whose events have to wait for a lock.
 
-    The newest pending event of a key becomes due in their stead; one that is
+    The newest pending event of a key becomes due in their place; one that is
     being sent is never touched. An event that was committed late, after a newer
     one had been sent, is replaced too. Maps each event to its contact.
     """
     newest: dict[str | None, int] = {}
     for row in rows:
-        # Calls of identify are judged one by one: an older one may have to stay.
+        # Each identify call is judged separately, because an older one may have to stay.
         if not row.identifies:
             newest[row.coalesce_key] = max(row.newest, newest.get(row.coalesce_key, 0))
     contacts = {row.coalesce_key: row.contact for row in rows}
@@ -96,7 +96,7 @@ def _replaced(rows: list[Due]) -> tuple[dict[int, str], set[str]]:
         OutboxEvent.objects.filter(pk__in=held).update(**states.pulled_forward())
     busy = {key for pk, key in heirs.items() if pk not in held}
     if busy:
-        # The heir is locked elsewhere: without one, nothing is ended.
+        # The event to be sent in their place is locked elsewhere: don't end them without it.
         later = [pk for pk, key in replaced.items() if key in busy]
         OutboxEvent.objects.filter(pk__in=later).update(**states.postponed())
     replaced |= _older_pending({key: pk for key, pk in newest.items() if key not in busy})

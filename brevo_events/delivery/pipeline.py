@@ -26,15 +26,15 @@ from brevo_events.transports import Transport
 
 logger = logging.getLogger(__name__)
 
-TICK = 0.2  # seconds between two looks at the deadlines of what is in flight
-GATHER = 0.02  # seconds in which further answers are waited for, to be recorded together
-GATE_TICK = 1.0  # seconds after which the gate is looked at again while nothing is claimed
-MAX_AHEAD = 20  # times CONCURRENCY that are claimed ahead of the threads
-QUICK, SLOW = 0.25, 1.0  # seconds in which half of what was claimed is sent
-CONSENT_TTL = 5.0  # seconds after the question for consent; later, a request does not begin, and it is asked again
-PATIENCE = 2.0  # seconds after the last answer in which rows that are locked elsewhere are tried again
-ANSWER_PATIENCE = 10.0  # seconds for those with an answer: unrecorded, the event would be sent twice
-RESCUES = 5  # tries to record what has come back when the database fails
+TICK = 0.2  # seconds between checks of the deadlines of requests in flight
+GATHER = 0.02  # seconds to wait for further answers, to record them together
+GATE_TICK = 1.0  # seconds between checks of the gate while nothing is claimed
+MAX_AHEAD = 20  # times CONCURRENCY: events claimed ahead of the threads
+QUICK, SLOW = 0.25, 1.0  # seconds for sending half of the claimed events
+CONSENT_TTL = 5.0  # seconds that consent is valid; if a request begins later, CONSENT is called again first
+PATIENCE = 2.0  # seconds after the last answer during which rows locked elsewhere are retried
+ANSWER_PATIENCE = 10.0  # the same for rows with an answer: without a record, the event would be sent twice
+RESCUES = 5  # attempts to record answers when the database fails
 RESCUE_PAUSE = 1.0  # seconds between them
 
 Delivered = Counter[str]
@@ -43,12 +43,12 @@ _busy = threading.local()
 
 def deliver(*, limit: int | None = None, concurrency: int | None = None) -> Delivered:
     """
-    Send what is due, at most ``limit`` events, and return how many ended in which status.
+    Send due events, at most ``limit``, and return how many ended in which status.
 
     Call it outside any transaction, which would stay open during the requests.
     Raises ``InvalidSetting`` if nothing could be sent; then nothing is claimed
-    either. A call from within itself, by an observer, does nothing: the outer
-    one goes on until nothing is due.
+    either. If an observer calls it during a delivery, it does nothing: the
+    outer call goes on until nothing is due.
     """
     if getattr(_busy, "pipeline", None):
         _busy.pipeline.wake()
@@ -68,11 +68,11 @@ def deliver(*, limit: int | None = None, concurrency: int | None = None) -> Deli
 
 class Pipeline:
     """
-    The owner of the database in a delivery: it claims, feeds the senders, and records what has come back.
+    The owner of the database in a delivery: it claims events, feeds the senders, and records answers.
 
-    No step waits for all requests in flight: meanwhile, other events are
-    claimed and recorded. It claims further ahead while the answers are quick,
-    so that little waits behind slow ones. Observers are called by ``notify``.
+    No step waits for all requests in flight; other events are claimed and
+    recorded meanwhile. It claims further ahead while answers are fast, so that
+    few events wait behind slow ones. Observers are called through ``notify``.
     """
 
     def __init__(
@@ -102,32 +102,32 @@ class Pipeline:
         try:
             self._feed()
         except InvalidSetting:
-            # What has been sent already is recorded all the same.
+            # Events that were already sent are still recorded.
             if self.is_empty:
                 raise
         if self.is_empty:
-            self._is_drained = False  # the next step, perhaps much later, looks again
+            self._is_drained = False  # the next step, perhaps much later, has to look again
             return self._is_unfinished
         self._collect()
         return True
 
     def wake(self) -> None:
-        """Look for due events once more before it ends."""
+        """Look for due events once more before ending."""
         self._is_drained = False
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is in flight or waits to be recorded."""
+        """Whether nothing is in flight or waiting to be recorded."""
         return not self._senders and not self._unrecorded
 
     @property
     def in_flight(self) -> int:
-        """How many events are being sent, or will be by the next free thread."""
+        """How many events are being sent, or waiting for a free thread."""
         return len(self._senders)
 
     @property
     def is_stuck(self) -> bool:
-        """Whether all that is left has been locked elsewhere for too long; the leases will run out by themselves."""
+        """Whether all remaining rows have been locked elsewhere for too long; their leases will run out anyway."""
         if self._senders or not self._unrecorded:
             return False
         patience = ANSWER_PATIENCE if any(attempt.answer for attempt in self._unrecorded) else PATIENCE
@@ -135,18 +135,18 @@ class Pipeline:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the limit is reached."""
+        """Whether the limit has been reached."""
         return self._left == 0 and self.is_empty
 
     def finish(self) -> None:
-        """Give back at once what has not begun, then see what is in flight to its end."""
+        """Give back at once the events that haven't been started, then wait for the requests in flight."""
         self._unrecorded += self._senders.recall()
         self._record()
         while not self.is_empty and not self.is_stuck:
             self._collect()
 
     def rescue(self) -> None:
-        """Record what has come back although the database has just failed; it may be there again."""
+        """Record the answers although the database has just failed; it may be available again."""
         for _ in range(RESCUES):
             try:
                 return self.finish()
@@ -156,7 +156,7 @@ class Pipeline:
         return None
 
     def close(self) -> None:
-        """Let the threads end, and nothing more be sent."""
+        """End the threads, and send nothing more."""
         self._senders.stop()
 
     def _collect(self) -> None:
@@ -166,7 +166,7 @@ class Pipeline:
             self._answered_at = boottime()
         self._unrecorded += answered
         if self._senders.is_held:
-            # Nothing of it may begin between the record and the next look at the gate.
+            # None of these may be started between the record and the next check of the gate.
             self._unrecorded += self._senders.recall()
         self._record()
 
@@ -186,12 +186,12 @@ class Pipeline:
             self._take(found, room)
 
     def _get_ready(self) -> None:
-        """Raise ``InvalidSetting`` before anything is claimed; again each time, because a key may change."""
+        """Raise ``InvalidSetting`` before anything is claimed. Checked each time, because a key may change."""
         self._transport = transports.current()
         self._asks_consent = settings.consent() is not None
 
     def _take(self, found: Claim, room: int) -> bool:
-        """Start what was claimed, and return whether there was anything to send."""
+        """Start the claimed events, and return whether there was anything to send."""
         self._has_filled = len(found.attempts) == room
         self._is_drained, self._is_unfinished = found.is_all, found.is_unfinished
         if self._left is not None:
@@ -199,7 +199,7 @@ class Pipeline:
         return self._start(found.attempts)
 
     def _hold(self) -> None:
-        """Give back what has not begun, because the gate is not open, and probe if the time has come."""
+        """Give back the events not yet started, because the gate isn't open, and probe if it is time."""
         self._unrecorded += self._senders.recall()
         if self._senders or self._left == 0:
             return
@@ -217,7 +217,7 @@ class Pipeline:
             self._is_unfinished = found.is_unfinished
             if not found.attempts or self._take(found, room):
                 return
-            # An event that its contact does not want shows nothing: then the next one does.
+            # An event without consent can't serve as a probe: take the next one.
             self._record()
 
     def _start(self, attempts: list[Attempt]) -> bool:
@@ -225,14 +225,14 @@ class Pipeline:
         began, started = boottime(), False
         for number, attempt in enumerate(attempts):
             if number and boottime() - began > CONSENT_TTL:
-                # The leases must outlast the questions: the others are given back, and asked about in time.
+                # The leases must outlast the calls to CONSENT: give back the other events, and check them later.
                 self._unrecorded += attempts[number:]
                 break
             try:
                 attempt.is_refused = self._asks_consent and not _consents(attempt.event)
             except Exception:
-                # An error is not a refusal: release these, at once if possible, because the caller may end here. The
-                # failing one backs off, or it would be claimed first again.
+                # An error isn't a refusal: give these events back, at once if possible, because the caller may end
+                # here. The failing one backs off, or it would be claimed first again.
                 attempt.is_postponed = True
                 self._unrecorded += attempts[number:]
                 with suppress(DatabaseError):
@@ -247,7 +247,7 @@ class Pipeline:
         return started
 
     def _room(self) -> int:
-        """Return how many events to claim: none as long as the threads have enough to do."""
+        """Return how many events to claim: none while the threads have enough to do."""
         capacity = self._ahead * self._concurrency
         held = len(self._senders) + len(self._unrecorded)
         if held > capacity // 2:
@@ -264,7 +264,7 @@ class Pipeline:
         if not self._unrecorded:
             return
         recorded = record(self._unrecorded, self._notify)
-        # Whose row is locked elsewhere can't close the gate yet: the others must not wait for that.
+        # If an attempt's row is locked elsewhere, it can't close the gate yet; the others must not wait for that.
         self._senders.resume(self._unrecorded)
         done = set(self._unrecorded).difference(recorded.left)
         for attempt in done:
@@ -274,7 +274,7 @@ class Pipeline:
                 self._left += 1
         self._unrecorded = recorded.left
         if recorded.is_closing:
-            self._looked_at = 0.0  # what was claimed ahead must not be sent until the next look at the gate
+            self._looked_at = 0.0  # events claimed ahead must not be sent before the gate is checked again
         self._is_drained = self._is_drained and not recorded.has_more
 
 
@@ -282,6 +282,6 @@ def _consents(event: OutboxEvent) -> bool:
     try:
         return consent.is_given(event.as_event())
     except (InvalidEvent, DataError, IntegrityError, ProgrammingError) as error:
-        # An event of an older version, or a mistake in the function: neither must hold up the others for ever.
+        # An event from an older version, or a bug in the function: neither must hold up the others forever.
         logger.error("The project could not be asked for consent to %s, which counts as no: %s", event, error)  # noqa: TRY400
         return False

@@ -1,4 +1,4 @@
-"""Answers written down, by the holder of the lease alone."""
+"""Recording answers, which only the holder of a lease may do."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ AT_ONCE = 500  # attempts in one INSERT
 
 class Recorded(NamedTuple):
     """
-    What came of a record.
+    The result of a record.
 
-    ``left`` could not be written, because the rows are locked elsewhere;
-    ``has_more`` if anything may be due now because of the rest, and
+    ``left`` couldn't be written, because the rows are locked elsewhere.
+    ``has_more`` if recording the rest may have made an event due now, and
     ``is_closing`` if an answer asked for the gate to close.
     """
 
@@ -45,10 +45,10 @@ class Recorded(NamedTuple):
 
 def record(attempts: list[Attempt], notify: Notify = operator.call) -> Recorded:
     """
-    Record what came back.
+    Record answers.
 
-    Only the holder of an event's lease may write: an answer that comes after
-    the lease has run out is dropped, and logged. Observers are called by
+    Only the holder of an event's lease may write: an answer that arrives after
+    the lease has run out is dropped and logged. Observers are called through
     ``notify``, after the commit.
     """
     if not attempts:
@@ -56,7 +56,7 @@ def record(attempts: list[Attempt], notify: Notify = operator.call) -> Recorded:
     try:
         return _record(attempts, notify)
     except (DataError, IntegrityError):
-        # One that the database refuses must not keep the others from being recorded.
+        # An answer that the database rejects must not keep the others from being recorded.
         if len(attempts) == 1:
             return _record([_without_its_text(attempts[0])], notify)
     each = [record([attempt], notify) for attempt in attempts]
@@ -104,7 +104,7 @@ def _lock(using: str, attempts: list[Attempt]) -> tuple[dict[int, _Row], str | N
 def _sorted(
     using: str, attempts: list[Attempt], rows: dict[int, _Row]
 ) -> tuple[list[Attempt], list[Attempt], list[Attempt]]:
-    """Return the attempts whose rows are locked now and still leased to us, those locked elsewhere, and the others."""
+    """Return the attempts whose rows we have locked and still lease, those locked elsewhere, and the others."""
     missing = [attempt.event.pk for attempt in attempts if attempt.event.pk not in rows]
     elsewhere = dict(OutboxEvent.objects.filter(pk__in=missing).values_list("pk", "lease_token")) if missing else {}
     mine, left, lost = [], [], []
@@ -120,7 +120,7 @@ def _sorted(
 
 
 def _judge(attempts: list[Attempt], rows: dict[int, _Row], *, is_closed: bool) -> dict[Attempt, Verdict]:
-    """Return the verdict on each answer, in their order: from an outage on, no attempt is counted."""
+    """Return the verdict on each answer, in order; once there is an outage, no attempt is counted."""
     verdicts: dict[Attempt, Verdict] = {}
     streak: breaker.Streak | None = None
     is_counting = not is_closed
@@ -158,7 +158,7 @@ def _verdict(attempt: Attempt, is_counting: bool) -> Verdict:
 
 
 def _without_obsolete(verdicts: dict[Attempt, Verdict], rows: dict[int, _Row]) -> dict[Attempt, Verdict]:
-    """Cancel events that would be put back although they have expired, or a newer one replaces them."""
+    """Cancel events that would be put back although they have expired or a newer one has replaced them."""
     suspects = [a.event.pk for a, v in verdicts.items() if v.status == Status.PENDING and _may_be_obsolete(a, rows)]
     if not suspects:
         return verdicts
@@ -174,7 +174,7 @@ def _may_be_obsolete(attempt: Attempt, rows: dict[int, _Row]) -> bool:
 
 
 def _write(using: str, verdicts: dict[Attempt, Verdict]) -> None:
-    """Update events with like outcomes together."""
+    """Update events with equal outcomes together."""
     alike: dict[tuple[str, tuple[Any, ...]], list[int]] = defaultdict(list)
     for attempt, verdict in verdicts.items():
         alike[_step(using, attempt, verdict)].append(attempt.event.pk)
@@ -183,7 +183,7 @@ def _write(using: str, verdicts: dict[Attempt, Verdict]) -> None:
 
 
 def _step(using: str, attempt: Attempt, verdict: Verdict) -> tuple[str, tuple[Any, ...]]:
-    """Return the statement that a verdict asks for, and its values."""
+    """Return the statement that a verdict requires, and its values."""
     said, code = statements.of(using), _response_code(attempt)
     if verdict.status != Status.PENDING:
         failing = _failing(attempt if verdict.status == Status.FAILED else None)
@@ -224,7 +224,7 @@ def _row(attempt: Attempt, answer: Answer) -> tuple[Any, ...]:
 
 
 def _storable(text: str, max_bytes: int) -> str:
-    """Return what every database takes of a text that came from outside: no NUL, no lone surrogates, not too long."""
+    """Return the part of a foreign text that every database accepts: no NUL, no lone surrogates, not too long."""
     return text.replace("\0", "\ufffd").encode(errors="replace")[:max_bytes].decode(errors="ignore") if text else text
 
 
@@ -248,7 +248,7 @@ def _log_lost(attempts: Iterable[Attempt]) -> None:
 
 
 def _announce(events: Iterable[OutboxEvent], locked_out: set[int], notify: Notify) -> None:
-    """Log failures and notify observers, except of cancelled events that somebody has still to settle."""
+    """Log failures and notify observers, except about cancelled events that have yet to be settled."""
     for event in events:
         signal = _SIGNALS[Status(event.status)]
         is_unsettled = event.status == Status.CANCELLED and event.pk in locked_out

@@ -20,11 +20,11 @@ IDLE_LIMIT = 10.0  # seconds
 
 class Senders:
     """
-    Send attempts in threads that never touch the database.
+    The threads that send attempts; they never touch the database.
 
     A thread that stays away beyond the deadline, held up by a name server for
-    instance, is given up: its attempt counts as timed out, another thread takes
-    its place, and what it brings later is ignored.
+    instance, is abandoned: its attempt counts as timed out, another thread
+    takes its place, and anything it returns later is ignored.
     """
 
     def __init__(self, *, concurrency: int, deadline: float) -> None:
@@ -50,15 +50,15 @@ class Senders:
 
     @property
     def is_held(self) -> bool:
-        """Whether an answer that closes the gate waits to be recorded: until then, no other request begins."""
+        """Whether an answer that closes the gate is waiting to be recorded; until then, no other request begins."""
         return bool(self._closing)
 
     def resume(self, seen: Iterable[Attempt]) -> None:
-        """Send again, now that these answers are recorded, or can't be yet."""
+        """Go on sending, now that these answers are recorded, or can't be recorded yet."""
         self._closing.difference_update(seen)
 
     def collect(self, timeout: float, *, gather: float = 0.0) -> list[Attempt]:
-        """Return what has been answered, waiting some seconds for the first, and a little for others in flight."""
+        """Return the answered attempts; wait some seconds for the first, and a little longer for others in flight."""
         collected = []
         if self._threads == 0:
             self._send_here()
@@ -75,7 +75,7 @@ class Senders:
         return done
 
     def recall(self) -> list[Attempt]:
-        """Take back what no thread has begun."""
+        """Take back the attempts that no thread has started."""
         recalled = []
         try:
             while (waiting := self._waiting.get_nowait()) is not None:
@@ -86,13 +86,13 @@ class Senders:
         return recalled
 
     def stop(self) -> None:
-        """Let the threads end and what waits unsent; what is in flight is not waited for."""
+        """End the threads and leave waiting attempts unsent, without waiting for requests in flight."""
         self.recall()
         for _ in range(self._threads):
             self._waiting.put(None)
 
     def _add_thread(self) -> None:
-        # None can be had at the system's limit, or while the interpreter shuts down: then the owner sends by itself.
+        # No thread can be started at the system's limit or during interpreter shutdown: then the owner sends by itself.
         with suppress(RuntimeError):
             threading.Thread(target=self._run, name="brevo-events-sender", daemon=True).start()
             self._threads += 1
@@ -120,7 +120,7 @@ class Senders:
                 return
 
     def _attempt(self, attempt: Attempt, transport: Transport) -> None:
-        # Without enough of the lease left, another worker could send the same event meanwhile.
+        # If too little of the lease is left, another worker could send the same event at the same time.
         now = boottime()
         if not self._closing and now + self._deadline + GRACE < attempt.leased_until and now < attempt.start_before:
             answer = self._send(attempt, transport)
@@ -129,12 +129,12 @@ class Senders:
                     return
                 attempt.answer = answer
                 if closing(answer.status, None if attempt.is_probe else attempt.event.response_code):
-                    # What waits for a thread would get the same answer.
+                    # Attempts that wait for a thread would get the same answer.
                     self._closing.add(attempt)
         self._answered.put(attempt)
 
     def _next(self) -> tuple[Attempt, Transport] | None:
-        """Return what to send, or None to end the thread: told to, or with nothing to do for a while."""
+        """Return the next attempt, or None to end the thread: when stopped, or after being idle for a while."""
         try:
             return self._waiting.get(timeout=IDLE_LIMIT)
         except Empty:
@@ -150,13 +150,13 @@ class Senders:
         try:
             return checked(transport.send(attempt.event.body, attempt.event.call))
         except Exception as error:  # noqa: BLE001 - one event's trouble must not stop the others
-            # No more than a warning: if it does so for all, the hold is the one error.
+            # Only a warning: if this happens to all events, the hold is logged as the one error.
             logger.warning("The transport raised %s for %s.", type(error).__name__, attempt.event)
             return Answer(None, f"The transport raised {type(error).__name__}.", error="transport")
 
 
 def checked(answer: Answer) -> Answer:
-    """Return what a transport returned, or raise ``TypeError`` if it is no answer."""
+    """Return the transport's return value, or raise ``TypeError`` if it isn't an answer."""
     if not isinstance(answer, Answer) or not (answer.status is None or 100 <= answer.status <= 599):
         raise TypeError(f"A transport must return an Answer with a status from 100 to 599 or None, not {answer!r}.")
     return answer

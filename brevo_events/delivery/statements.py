@@ -1,10 +1,10 @@
 """
-The statements of a delivery, each written once for all databases; how they work together: docs/how-it-works.md.
+The statements of a delivery, each written once for all databases. docs/how-it-works.md explains how they interact.
 
-An event that is alone costs eight, BEGIN and COMMIT included: the window, the
-lease, and a transaction that locks, updates, inserts and looks for the next in
-line. They are not composed by the ORM, which would take longer than the
-database does.
+A single event takes eight, including BEGIN and COMMIT: the window, the lease,
+and a transaction that locks, updates, inserts and looks for the next in line.
+They don't go through the ORM, which would take longer to compose them than the
+database to run them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from django.db import connections
 
 from brevo_events import states
 
-# What is due, longest first, with all that decides about it: who is ahead in its contact's line, and what is newest of
-# its key. A body is read only if it may be sent. Nothing is locked here.
+# Due events, oldest due time first, with everything needed to decide about them: which event is ahead in the contact's
+# line, and which is the newest of the key. A body is read only if it may be sent. Nothing is locked here.
 WINDOW = """
 SELECT due.id, due.due_at, due.status, due.reason, due.coalesce_key, due.is_expired, due.first_pending, due.sending,
        due.newest_pending, due.newest_sending, due.newest_sent, due.first_between, due.seconds_left, due.contact,
@@ -51,7 +51,7 @@ LEFT JOIN {gate} gate ON gate.id = 1
 ORDER BY due.due_at, due.id
 """
 
-# Behind a call of identify, the first pending event that the contact has to exist for.
+# After an identify call, the first pending event for which the contact has to exist.
 FIRST_BETWEEN = """
 CASE WHEN e.call = 'identify' THEN
     (SELECT o.id FROM {events} o {by_contact} WHERE o.contact = e.contact AND o.status = 'pending'
@@ -59,16 +59,16 @@ CASE WHEN e.call = 'identify' THEN
 END
 """
 
-# No pending event of its contact is ahead: behind a long line, those of others are found before it is parked. Not by
-# NOT EXISTS, which PostgreSQL may turn into a join of the whole line with itself.
+# Only events with no pending event of their contact ahead of them: finds other contacts' events behind a long line
+# before that line is parked. Not with NOT EXISTS, which PostgreSQL may turn into a join of the whole line with itself.
 FIRST = """
 AND COALESCE((SELECT o.id FROM {events} o {by_contact} WHERE o.contact = e.contact AND o.status = 'pending'
               AND o.available_at <= {now} ORDER BY o.id LIMIT 1), e.id) >= e.id
 """
 
-# Some events for which no request was ever made: a probe by one says more than by one that fails whatever happens. Any
-# of the oldest and the newest, because a visitor may have caused many that always fail, one after the other. No more
-# than a window takes, or it would prefer the oldest of them again.
+# Some events for which no request was ever made: they make better probes than an event that always fails. Picked at
+# random from the oldest and the newest, because a visitor may have caused many consecutive events that always fail. No
+# more than fit into a window, which would otherwise prefer the oldest of them again.
 UNTRIED = """
 AND e.id IN (SELECT id FROM (
     SELECT e.id FROM (
@@ -81,8 +81,8 @@ AND e.id IN (SELECT id FROM (
 ) picked)
 """
 
-# Whoever was quicker has moved due_at ahead. The gate is looked at again: a pause holds back everything, a fault all
-# but probes.
+# A quicker worker has already moved due_at ahead. The gate is checked again: a pause stops everything, a fault
+# everything but probes.
 LEASE = """
 {at_once} UPDATE {events} {by_id} SET {leased}
 WHERE id {in_free_keys} AND NOT EXISTS (
@@ -91,7 +91,7 @@ WHERE id {in_free_keys} AND NOT EXISTS (
 """
 LEASED = "SELECT id FROM {events} {by_id} WHERE id {in_keys} AND lease_token = %s"
 
-# Which rows can be written now, and by whom they are leased; whether the gate is closed comes along.
+# Which rows can be written now, who leases them, and whether the gate is closed.
 LOCK = """
 SELECT e.id, e.lease_token, e.reason,
        (SELECT g.reason FROM {gate} g WHERE g.id = 1 AND g.closed_until IS NOT NULL)
@@ -101,8 +101,8 @@ END = "UPDATE {events} {by_id} SET {ended} WHERE id {in_keys}"
 PUT_BACK = "UPDATE {events} {by_id} SET {put_back} WHERE id {in_keys}"
 GIVE_BACK = "UPDATE {events} {by_id} SET {given_back} WHERE id {in_keys}"
 
-# After the lock, in a statement of its own: who parks an event holds the one ahead of it meanwhile, so a snapshot from
-# before the lock might not show it.
+# A separate statement, after the lock: a worker that parks an event keeps the one ahead of it locked meanwhile, so a
+# snapshot from before our lock might miss the parked event.
 NEXT_IN_LINE = """
 SELECT e.id, (SELECT o.id FROM {events} o {by_contact} WHERE o.contact = e.contact AND o.status = 'pending'
               AND o.parked ORDER BY o.id LIMIT 1)
@@ -126,7 +126,7 @@ SELECT o.id, o.coalesce_key FROM {events} o {by_key} WHERE o.coalesce_key {in_ke
 ORDER BY o.id LIMIT %s
 """
 
-# The newest answers of any process: whether Brevo is ill.
+# The newest answers to all processes, to see whether Brevo is failing.
 LAST_ANSWERS = """
 SELECT a.response_code, e.contact, {age} FROM {attempts} a JOIN {events} e ON e.id = a.event_id
 ORDER BY a.id DESC LIMIT %s
@@ -136,7 +136,7 @@ INSERT_ATTEMPTS = """
 INSERT INTO {attempts} (event_id, started_at, duration_ms, response_code, error, answer) VALUES """
 ONE_ATTEMPT = "(%s, {after}, %s, %s, %s, %s)"
 
-# The words in which the databases differ. ``after`` takes seconds, which may be negative.
+# The parts of the SQL that differ between the databases. ``after`` takes seconds, which may be negative.
 WORDS = {
     "postgresql": {
         "now": "STATEMENT_TIMESTAMP()",
@@ -162,9 +162,9 @@ WORDS = {
         "in_keys": "IN %s",
         "in_free_keys": "IN %s AND {is_due}",
         "skip_locked": "FOR UPDATE SKIP LOCKED",
-        # Not waited for, but an error if any row is locked: see claims.lease().
+        # Fails instead of waiting if any row is locked: see claims._mark().
         "at_once": "SET STATEMENT innodb_lock_wait_timeout = 0 FOR",
-        # With statistics that say that few events have a status, it would read those of everybody.
+        # If its statistics say that few events have a status, MariaDB would read all contacts' events with that status.
         "by_contact": "FORCE INDEX (brevo_events_contact)",
         "by_key": "FORCE INDEX (brevo_events_coalesce)",
         "by_id": "FORCE INDEX (PRIMARY)",
@@ -183,7 +183,7 @@ SAME_WORDS = {
     "events": "brevo_events_outboxevent",
     "attempts": "brevo_events_sendattempt",
     "gate": "brevo_events_gate",
-    # A pause with an end is over by itself.
+    # A pause with a set end is over by itself.
     "is_paused": "(gate.paused_at IS NOT NULL AND (gate.paused_until IS NULL OR gate.paused_until > {now}))",
     "is_due": "due_at <= {now} AND status IN ('pending', 'sending')",
     "sent": "'sent'",
@@ -198,7 +198,7 @@ SAME_WORDS = {
 
 
 class Statements(NamedTuple):
-    """The statements in the words of one database; see the constants of this module."""
+    """The statements for one database; see the constants of this module."""
 
     window: str
     free_window: str
@@ -223,7 +223,7 @@ def _in_words_of(vendor: str) -> Statements:
     words = {**SAME_WORDS, **WORDS[vendor]}
 
     def say(statement: str, **more: str) -> str:
-        # Words are made of words.
+        # Parts may contain other parts.
         said, before = statement, ""
         while said != before:
             before, said = said, said.format_map(words | more)
@@ -272,7 +272,7 @@ def rows(using: str, statement: str, parameters: Iterable[Any]) -> list[tuple[An
 
 
 def changed(using: str, statement: str, parameters: Iterable[Any]) -> int:
-    """Run a statement that writes, and return how many rows it did write."""
+    """Run a statement that writes, and return how many rows it changed."""
     with connections[using].cursor() as cursor:
         cursor.execute(statement, list(parameters))
         return cursor.rowcount  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Transactions of workers: short, at READ COMMITTED, and on SQLite with the write lock from their beginning."""
+"""Transactions of workers: short, at READ COMMITTED, and on SQLite with the write lock from the start."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _is_read_committed: WeakKeyDictionary[BaseDatabaseWrapper, bool] = WeakKeyDictio
 @contextmanager
 def own_transaction(using: str) -> Iterator[None]:
     """
-    Run a transaction that no other one contains.
+    Run a transaction that is not nested in another one.
 
-    Every statement must see what others have committed by then, and a capture
-    at SERIALIZABLE must not fail because of a worker. SQLite gives up at once
-    when a transaction that has read wants to write, so it locks first.
+    Every statement must see what others have committed by then, and a user's
+    capture at SERIALIZABLE must not fail because of a worker. SQLite fails at
+    once when a transaction that has already read wants to write, so it locks
+    first.
     """
     connection: Any = connections[using]
     if connection.in_atomic_block:
-        # Under TestCase only: atomic() itself refuses any other.
+        # Only under TestCase: atomic() itself refuses any other nesting.
         with transaction.atomic(using=using, durable=True):
             yield
         return
@@ -50,7 +51,7 @@ def own_transaction(using: str) -> Iterator[None]:
 
 @contextmanager
 def read_committed(using: str) -> Iterator[None]:
-    """Run one statement by itself, in a transaction only if it would not be at READ COMMITTED otherwise."""
+    """Run a single statement, in a transaction only if it wouldn't otherwise be at READ COMMITTED."""
     if not connections[using].in_atomic_block and _has_read_committed(using):
         yield
     else:
@@ -59,7 +60,7 @@ def read_committed(using: str) -> Iterator[None]:
 
 
 def _has_read_committed(using: str) -> bool:
-    """Return whether transactions are at READ COMMITTED by themselves; asked once for each thread's connection."""
+    """Return whether transactions are at READ COMMITTED by default; queried once per thread's connection."""
     connection = connections[using]
     if connection not in _is_read_committed:
         _is_read_committed[connection] = _levels(connection) == {"read committed"}
@@ -68,7 +69,7 @@ def _has_read_committed(using: str) -> bool:
 
 def _levels(connection: BaseDatabaseWrapper) -> set[str]:
     if connection.vendor == "sqlite":
-        return {"read committed"}  # or better: it lets one writer in at a time
+        return {"read committed"}  # or stricter: it allows one writer at a time
     what = "transaction_isolation" if connection.vendor == "postgresql" else "VARIABLES LIKE 'tx_isolation'"
     with connection.cursor() as cursor:
         cursor.execute(f"SHOW {what}")

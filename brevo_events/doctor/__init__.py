@@ -1,8 +1,8 @@
 """
-All that must be right for a mail to be sent, here and at Brevo, as a list of findings.
+Everything that has to be right for a mail to be sent, here and at Brevo, as a list of findings.
 
-The same for the command and the admin, and always the same checks in the same
-order. Sources of what is said about Brevo: docs/setup.md.
+The command and the admin get the same checks in the same order. For the sources
+of what is said about Brevo, see docs/setup.md.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ EVENT = there.EVENT
 
 def examine(email: str | None = None, *, calls: bool = True) -> Iterator[Finding]:
     """
-    Yield what was found, check by check.
+    Yield the findings, check by check.
 
     With ``calls``, it connects to Brevo, and reads the account if ``API_KEY``
-    is set; with an address too, it makes one real call of ``identify`` and sends one
-    real event for that contact, past the outbox, and looks the contact up.
-    Takes up to half a minute if Brevo is slow. Call it outside any transaction.
+    is set. With an address as well, it makes one real ``identify`` call and
+    sends one real event for that contact, bypassing the outbox, and looks the
+    contact up. Takes up to half a minute if Brevo is slow. Call it outside any
+    transaction.
     """
     yield (settings := here.settings_and_checks())
     yield (tables := here.migrations())

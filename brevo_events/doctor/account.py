@@ -1,4 +1,4 @@
-"""What is wrong with the account, or with one contact in it, as far as API v3 shows it."""
+"""Problems with the account, or with one contact in it, as far as API v3 shows them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WHERE: dict[Check, str | Promise] = {
 
 
 def account(key: Finding) -> Iterator[Finding]:
-    """Yield whose account it is, whether Automation is on, and whether the ma-key, if that is one, is its."""
+    """Yield whose account it is, whether Automation is on, and whether the ma-key, if valid, belongs to it."""
     found = _read(read_account)
     if isinstance(found, Account):
         yield ACCOUNT.good(found.owner or _("It could be read."))
@@ -52,7 +52,7 @@ def account(key: Finding) -> Iterator[Finding]:
 
 
 def contact(email: str | None, *, is_identified: bool) -> Finding:
-    """Return whether Brevo knows a contact, and may write to it."""
+    """Return whether Brevo knows a contact and may write to it."""
     if not email:
         return CONTACT.unseen(NO_ADDRESS, GIVE_ADDRESS)
     found = _read(lambda: read_contact(email))
@@ -70,9 +70,9 @@ def contact(email: str | None, *, is_identified: bool) -> Finding:
 
 
 def _read(call: Callable[[], Found | Answer]) -> Found | Answer | str:
-    """Return what a call reads, the answer that is something else, or why there is none."""
+    """Return the result of a call, any other answer, or the reason why there is none."""
     try:
-        # A callable key may take its time.
+        # A callable key may be slow.
         if not settings.has_callable_key("API_KEY") and not settings.api_key():
             return _("BREVO_EVENTS['API_KEY'] is not set.")
         return aside(call, 2 * DEADLINE)
@@ -83,7 +83,7 @@ def _read(call: Callable[[], Found | Answer]) -> Found | Answer | str:
 def _not_read(check: Check, found: object) -> Finding:
     if not isinstance(found, Answer):
         return check.unseen(found, _where(check))
-    # What came with a 200 is the account itself, with its key.
+    # The body of a 200 is the account itself, including its key.
     code, message = ("", "") if found.status == 200 else brevo_error(found.body[:MAX_SHOWN])
     told = ": ".join(part for part in (str(found.status or found.error), code, message) if part)
     if found.status == 401:

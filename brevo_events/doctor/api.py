@@ -1,4 +1,4 @@
-"""What API v3 says of the account and of one contact."""
+"""What API v3 says about the account and about one contact."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from brevo_events.transports.reading import Reader
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose account it is, and its Automation; None is what the answer did not say."""
+    """The account's owner and its Automation; None means that the answer didn't say."""
 
     owner: str
     is_automation_on: bool | None
@@ -23,13 +23,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """What matters of one contact."""
+    """The relevant facts about one contact."""
 
     is_blocklisted: bool
 
 
 def read_account() -> Account | Answer:
-    """Return the account, or the answer that is none. Its ma-key stays in here."""
+    """Return the account, or an answer that isn't one. Its ma-key never leaves this function."""
     answer = Reader.of_account().account()
     found = _content(answer)
     if found is None:
@@ -47,7 +47,7 @@ def read_account() -> Account | Answer:
 
 
 def read_contact(email: str) -> Contact | Answer:
-    """Return the contact, or the answer that is none: a 404 if Brevo does not know it."""
+    """Return the contact, or an answer that isn't one: a 404 if Brevo doesn't know the contact."""
     answer = Reader.of_account().contact(email)
     found = _content(answer)
     return answer if found is None else Contact(found.get("emailBlacklisted") is True)

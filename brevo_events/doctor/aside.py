@@ -14,10 +14,10 @@ Found = TypeVar("Found")
 
 def aside(call: Callable[[], Found], patience: float) -> Found | Answer:
     """
-    Return what a call gives, made in a thread of its own; an ``Answer`` without a status if nothing came of it.
+    Return the result of a call made in a separate thread, or an ``Answer`` without a status if there is none.
 
-    Whatever ends this thread, by Ctrl-C for instance, none of its frames has a
-    key. ``patience`` is in seconds. Raises the errors of this app.
+    Whatever ends this thread, such as Ctrl-C, none of its frames has a key.
+    ``patience`` is in seconds. Raises the errors of this app.
     """
     outcome: list[Found | Answer | BrevoEventsError] = []
 

@@ -1,4 +1,4 @@
-"""What no API shows: where to look in Brevo. The sources are in docs/setup.md."""
+"""What no API shows: what to check in Brevo by hand. The sources are in docs/setup.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AUDIENCE_HELP = "https://help.brevo.com/hc/en-us/articles/19649907878546"
 
 
 def items() -> Iterator[Finding]:
-    """Yield what to look at in Brevo."""
+    """Yield the items to check in Brevo."""
     yield ECOMMERCE_APP.unseen(
         _("It must be activated: otherwise cart events start no ecommerce automation."),
         _("In Brevo: Apps, Ecommerce."),

@@ -17,14 +17,14 @@ class Outcome(TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; ``check`` names it for programs, ``advice`` says what to do if it is not good."""
+    """The result of one check; ``check`` names it for programs, ``advice`` says what to do if it isn't good."""
 
     check: str
     title: str | Promise
     outcome: Outcome
     detail: str
     advice: str = ""
-    link: str = ""  # where Brevo explains it
+    link: str = ""  # Brevo's documentation
 
     @property
     def is_wrong(self) -> bool:
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing to look at, and the ways in which that can end."""
+    """One thing to check, and its possible results."""
 
     name: str
     title: str | Promise
@@ -48,5 +48,5 @@ class Check:
         return Finding(self.name, self.title, Outcome.WRONG, str(detail), str(advice), link)
 
     def unseen(self, detail: object, advice: object = "", link: str = "") -> Finding:
-        """Return why it can't be seen from here, and where to look."""
+        """Return why it can't be checked from here, and where to look."""
         return Finding(self.name, self.title, Outcome.UNSEEN, str(detail), str(advice), link)

@@ -1,4 +1,4 @@
-"""What this machine knows by itself: settings, tables, key, engine, gate."""
+"""Checks that need no call: settings, tables, key, engine, gate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from brevo_events.heartbeats import is_alive, is_lost, processes
 from brevo_events.models import Heartbeat, OutboxEvent
 from brevo_events.times import ago
 
-# By these tags the system checks are found; the key has a check of its own here.
+# The tags that select the system checks; the key has its own check here.
 SETTINGS_TAG, KEY_TAG = "brevo_events", "brevo_events_key"
 
 SETTINGS = Check("settings", gettext_lazy("Settings"))
@@ -32,7 +32,7 @@ GATE = Check("gate", gettext_lazy("Delivery"))
 
 
 def settings_and_checks() -> Finding:
-    """Return what the system checks of this app say, or which setting keeps everything back."""
+    """Return what the system checks of this app say, or which setting keeps events from being sent."""
     found = [problem for problem in checks.run_checks(tags=[SETTINGS_TAG]) if not problem.is_silenced()]
     errors = [problem for problem in found if problem.level >= checks.ERROR]
     if errors:
@@ -77,7 +77,7 @@ def migrations() -> Finding:
 
 
 def key() -> Finding:
-    """Return whether the ma-key can be one; a callable is asked for it."""
+    """Return whether the ma-key could be valid; a callable is called for it."""
     try:
         found = settings.ma_key()
     except InvalidSetting as error:
@@ -91,7 +91,7 @@ def key() -> Finding:
 
 
 def delivery(*, has_tables: bool) -> Iterator[Finding]:
-    """Yield whether events are sent as they become due, and whether anything holds them back."""
+    """Yield whether events are sent as they become due, and whether anything holds them up."""
     pulse, reported = None, []
     if has_tables:
         with suppress(DatabaseError):

@@ -1,4 +1,4 @@
-"""What only a call shows: the connection, one contact and one event, the account."""
+"""Checks that need calls: the connection, one contact and one event, the account."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def untried() -> Iterator[Finding]:
 
 
 def look(email: str | None, before: Sequence[Finding], key: Finding) -> Iterator[Finding]:
-    """Yield what calls show; with an address, also of real ones, unless something ``before`` or the key is wrong."""
+    """Yield the results of calls; with an address, also of real ones, unless an earlier check or the key is wrong."""
     connection, clock = _connection()
     yield connection
     yield clock
-    # Read first: no test event goes into another account, or one that does nothing.
+    # Read first, so that no test event is sent to another account, or to one where it would do nothing.
     read = list(account.account(key))
     calls = list(_calls(email, [*before, key, connection, *read]))
     yield from calls
@@ -72,7 +72,7 @@ def _connection() -> Iterator[Finding]:
 
 
 def _answer_of_host() -> Answer | str:
-    """Return what Brevo's host says to a request without key and event, or why it was not asked."""
+    """Return the answer of Brevo's host to a request without key and event, or why there was no request."""
     try:
         if not issubclass(transports.transport_class(), HttpTransport):
             return _("Only the transport http connects to Brevo by itself.")
@@ -98,7 +98,7 @@ def _clock(answer: Answer) -> Finding:
 
 
 def _calls(email: str | None, before: Sequence[Finding]) -> Iterator[Finding]:
-    """Make the real calls, past the outbox, and yield how they were answered."""
+    """Make the real calls, bypassing the outbox, and yield their results."""
     if not email:
         for check in (IDENTIFY, TEST_EVENT):
             yield check.unseen(account.NO_ADDRESS, account.GIVE_ADDRESS)
@@ -134,10 +134,10 @@ def _sent(check: Check, event: Event) -> Finding:
 
 
 def _address(email: str | None) -> str | None:
-    """Return whom the calls are about: on a staging site, the one address of ``OVERRIDE_EMAIL``."""
+    """Return the address to use in the calls: on a staging site, that of ``OVERRIDE_EMAIL``."""
     try:
         return email and (settings.OVERRIDE_EMAIL or email)
-    except InvalidSetting:  # which is a finding already
+    except InvalidSetting:  # already reported as a finding
         return email
 
 

@@ -1,4 +1,4 @@
-"""What makes delivery happen after a commit: each engine is a class with ``nudge()``."""
+"""Engines, which make delivery happen after a commit: each is a class with ``nudge()``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _making = threading.Lock()
 
 
 def current() -> Engine:
-    """Return the engine that the settings name, the same one each time; raises ``InvalidSetting``."""
+    """Return the engine named in the settings, always the same instance; raises ``InvalidSetting``."""
     name = settings.ENGINE
     if name not in _engines:
         with _making:
@@ -37,13 +37,13 @@ def current() -> Engine:
 
 
 def load() -> None:
-    """Import the engine: the worker of a task queue must know its tasks. System checks say what is wrong with it."""
+    """Import the engine, because a task queue's worker must know its tasks. System checks report any errors."""
     with suppress(InvalidSetting):
         _named()
 
 
 def start(**kwargs: object) -> None:
-    """Start the engine at a request, as a receiver of ``request_started``; what goes wrong breaks no page."""
+    """Start the engine at a request, as a receiver of ``request_started``; errors never break a page."""
     try:
         current().start()
     except Exception:
@@ -51,18 +51,18 @@ def start(**kwargs: object) -> None:
 
 
 def nudge(*, in_background: bool = False) -> None:
-    """Tell the engine that events have been committed; ``in_background``, not one that would send here and now."""
+    """Notify the engine that events have been committed; with ``in_background``, not one that would send right here."""
     if not (in_background and current().sends_in_request):
         current().nudge()
 
 
 def finish() -> None:
     """
-    End delivery in this process: give back what has not begun, and wait for what is in flight.
+    End delivery in this process: give back the events not yet started, and wait for the requests in flight.
 
-    That takes an attempt's deadline and a few seconds at most. To be called
-    where a process ends without running its exit functions; a later nudge or
-    request starts delivery anew.
+    This takes at most an attempt's deadline and a few seconds. Call it in a
+    process that ends without running its exit handlers; a later nudge or
+    request starts delivery again.
     """
     for engine in list(_engines.values()):
         try:

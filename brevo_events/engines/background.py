@@ -15,14 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 class BackgroundThread(threading.Thread):
-    """Base of the threads that engines run."""
+    """Base class for the threads that engines run."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name, daemon=True)
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it hangs, so that another thread must take its place."""
+        """Whether it hangs, so that another thread has to take its place."""
         return False
 
     def nudge(self) -> None:
@@ -34,10 +34,10 @@ class BackgroundThread(threading.Thread):
 
 class BackgroundEngine(Engine):
     """
-    Base of engines that have a daemon thread in each process.
+    Base class for engines that have a daemon thread in each process.
 
-    It starts at the first request or capture, in each process after a fork, but
-    never under test. It ends before the process does.
+    The thread starts at the first request or capture, again in each process
+    after a fork, but never under test. It ends before the process does.
     """
 
     _thread: BackgroundThread | None
@@ -48,11 +48,11 @@ class BackgroundEngine(Engine):
         self._forget()
         os.register_at_fork(after_in_child=self._forget)
         try:
-            # The first is all that children of multiprocessing run. The second comes after the last other thread.
+            # Children of multiprocessing run only the first. The second runs after the last other thread has ended.
             getattr(threading, "_register_atexit", atexit.register)(self._end_with_threads)
             atexit.register(self._end_with_process)
         except RuntimeError:
-            self._is_over = True  # made in an exit function: nothing would end its thread
+            self._is_over = True  # created in an exit handler: nothing would end its thread
 
     def make_thread(self) -> BackgroundThread:
         """Return a new thread, not started yet; may raise ``InvalidSetting``."""
@@ -74,11 +74,11 @@ class BackgroundEngine(Engine):
         with self._lock:
             self._ending, self._thread = self._thread or self._ending, None
             thread = self._ending
-        if thread is not None:  # which another caller may be waiting for already
+        if thread is not None:  # another caller may already be waiting for it
             thread.finish()
 
     def _end_with_threads(self) -> None:
-        self._is_over = sys.version_info >= (3, 12)  # which starts no thread any more
+        self._is_over = sys.version_info >= (3, 12)  # from then on, Python starts no threads
         self.finish()
 
     def _end_with_process(self) -> None:
@@ -86,7 +86,7 @@ class BackgroundEngine(Engine):
         self.finish()
 
     def _forget(self) -> None:
-        """Begin anew: after a fork, the thread is gone, and a lock may be held by nobody."""
+        """Start from scratch: after a fork, the thread is gone, and a lock may be held without an owner."""
         self._lock = threading.Lock()
         self._thread = None
         self._ending = None
@@ -107,8 +107,8 @@ class BackgroundEngine(Engine):
 
 
 def finish_with_celery(finish: Callable[[], None]) -> None:
-    """Call ``finish`` at the end of a process of Celery's pool, which runs no exit functions."""
-    # Never imported from here: a process that has not done so does not run Celery.
+    """Call ``finish`` at the end of a process in Celery's pool, which runs no exit handlers."""
+    # Don't import it here: a process that hasn't imported it doesn't run Celery.
     signals = sys.modules.get("celery.signals")
     if signals is not None:
         signals.worker_process_shutdown.connect(

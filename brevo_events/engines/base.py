@@ -5,23 +5,23 @@ from django.core import checks
 
 class Engine:
     """
-    Be the base of every engine, and the engine ``worker``.
+    Base class for engines, and the engine ``worker``.
 
     It does nothing itself: ``send_brevo_events`` delivers, from cron or as a
-    process of its own.
+    separate process.
     """
 
-    sends_in_request = False  # whether nudge() returns only when the events are sent
+    sends_in_request = False  # whether nudge() returns only after sending the events
 
     def start(self) -> None:
-        """Get ready, at a request of a web process: something may be due that a dead process has left behind."""
+        """Get ready, at a request of a web process, because a dead process may have left due events behind."""
 
     def nudge(self) -> None:
-        """Learn that events have been committed; a nudge may be lost, the events are not."""
+        """Take note that events have been committed. A nudge may get lost; the events don't."""
 
     def check(self) -> list[checks.CheckMessage]:
-        """Return what is wrong with what the engine needs, as a system check does."""
+        """Return system-check messages about what the engine needs."""
         return []
 
     def finish(self) -> None:
-        """End cleanly, as the process does; a later nudge or request starts the engine anew."""
+        """End cleanly, together with the process; a later nudge or request starts the engine again."""

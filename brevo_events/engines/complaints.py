@@ -10,7 +10,7 @@ EVERY = 300.0  # seconds
 
 
 class Complaints:
-    """Trouble that lasts, logged once in a while."""
+    """Lasting errors, logged once in a while."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -24,5 +24,5 @@ class Complaints:
             logger.error("%s", text)
 
     def forget(self) -> None:
-        """Log the next error in any case: the trouble is over."""
+        """Log the next error in any case, because the trouble is over."""
         self._text = ""

@@ -6,11 +6,11 @@ from brevo_events.engines.base import Engine
 from brevo_events.engines.complaints import Complaints
 from brevo_events.exceptions import InvalidSetting
 
-LIMIT = 100  # events; a request must not be made to send what others left behind for hours
+LIMIT = 100  # events; a request must not spend hours on sending what others left behind
 
 
 class InlineEngine(Engine):
-    """Deliver in the caller's own thread, right after its commit: for tests, scripts and small sites."""
+    """Delivers in the caller's own thread, right after its commit: for tests, scripts and small sites."""
 
     sends_in_request = True
 

@@ -9,18 +9,18 @@ from django.db import connections
 from brevo_events.engines.background import BackgroundThread
 from brevo_events.engines.complaints import Complaints
 
-INTERVAL = 0.1  # seconds between two tasks of a process: the second serves all nudges in between
-RETRY = 1.0  # seconds before a queue that failed is tried again
-KEEP_CONNECTION = 2.0  # seconds of idleness: the queue may be in the database
-PATIENCE = 2.0  # seconds in which the last task of a process must be queued
+INTERVAL = 0.1  # seconds between two tasks from one process: the second covers all nudges in between
+RETRY = 1.0  # seconds before a failed queue is tried again
+KEEP_CONNECTION = 2.0  # idle seconds: the queue may be in the database
+PATIENCE = 2.0  # seconds for queueing a process's last task
 
 
 class Publisher(BackgroundThread):
     """
-    A daemon thread that queues a task when it is nudged, and one more for the nudges that follow closely.
+    A daemon thread that queues a task when nudged, and one more for the nudges that follow closely.
 
-    In a thread, because a broker that doesn't answer may hold up whoever calls
-    it for minutes.
+    It is a thread because a broker that doesn't answer may block its caller for
+    minutes.
     """
 
     def __init__(self, enqueue: Callable[[], object]) -> None:
@@ -37,14 +37,14 @@ class Publisher(BackgroundThread):
         self._wake.set()
 
     def finish(self) -> None:
-        if self._ends_by is None:  # a process that ends calls this twice
+        if self._ends_by is None:  # called twice when a process ends
             self._ends_by = time.monotonic() + PATIENCE
         self._is_over.set()
         self._wake.set()
         self.join(max(0.0, self._ends_by - time.monotonic()))
 
     def run(self) -> None:
-        """Queue tasks until finished, the last one for nudges that came just before."""
+        """Queue tasks until finished, the last one for nudges just before the end."""
         while not self._is_over.is_set():
             if not self._wake.wait(KEEP_CONNECTION):
                 connections.close_all()

@@ -1,4 +1,4 @@
-"""Delivery by the tasks of a queue: an engine that queues passes, and what its tasks do."""
+"""Delivery by a task queue: an engine that queues passes, and what its tasks do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from brevo_events.worker import Worker, seconds_to_end
 
 logger = logging.getLogger(__name__)
 
-PASS_SECONDS = 10.0  # then no request begins any more: a worker that is told to end waits for its task
+PASS_SECONDS = 10.0  # after this, no request begins: a worker that is told to end waits for its task
 PRUNE_SECONDS = 60.0
 
 _complaints = Complaints()
@@ -26,15 +26,15 @@ _complaints = Complaints()
 
 class QueuedEngine(BackgroundEngine):
     """
-    Base of engines whose passes are tasks of a queue.
+    Base class for engines whose passes are tasks of a queue.
 
-    A subclass has one method, ``enqueue()``; its task calls ``run_pass()``. The
-    nudges of a process are gathered, and a lost task costs only time: the queue's
-    scheduler, or cron, makes a pass every minute or sooner.
+    A subclass has one method, ``enqueue()``; its task calls ``run_pass()``.
+    Nudges in a process are combined. A lost task only costs time, because the
+    queue's scheduler, or cron, makes a pass at least every minute.
     """
 
     def enqueue(self) -> None:
-        """Queue a task that calls ``run_pass()``; in a thread of its own, and whatever is raised is logged."""
+        """Queue a task that calls ``run_pass()``. Called in a separate thread; exceptions are logged."""
         raise NotImplementedError
 
     def make_thread(self) -> Publisher:
@@ -43,9 +43,9 @@ class QueuedEngine(BackgroundEngine):
 
 def run_pass() -> None:
     """
-    Deliver what is due, for some seconds: all that a task does.
+    Deliver due events for some seconds: all that a task does.
 
-    If more is due then, the next pass is queued.
+    If more events are due after that, the next pass is queued.
     """
     began = time.monotonic()
     try:
@@ -60,13 +60,13 @@ def run_pass() -> None:
 
 
 def run_prune() -> bool:
-    """Delete what ended long ago, for a minute, and return whether there may be more."""
+    """Delete old finished events, for a minute, and return whether there may be more."""
     began = time.monotonic()
     return any(time.monotonic() - began > PRUNE_SECONDS for _deleted in prune())
 
 
 def longest_pass() -> float:
-    """Return the seconds that a pass may take: what is in flight at its end has its deadline."""
+    """Return the most seconds that a pass may take: requests in flight at its end have their deadlines."""
     return PASS_SECONDS + seconds_to_end()
 
 

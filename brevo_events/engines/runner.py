@@ -15,13 +15,13 @@ from brevo_events.worker import Worker, seconds_to_end
 
 LONGEST_NAP = 30.0  # seconds
 LOOK_AGAIN = 1.0  # seconds
-KEEP_CONNECTION = 2.0  # seconds of idleness; one from a pool is not kept at all
-BRIEF = 0.25  # seconds of idleness before it looks when the next event is due
-GATHER = 0.03  # seconds between two passes: nudges in between are served together by the second
+KEEP_CONNECTION = 2.0  # idle seconds; a connection from a pool isn't kept at all
+BRIEF = 0.25  # idle seconds before it checks when the next event is due
+GATHER = 0.03  # seconds between two passes: the second covers all nudges in between
 
 
 class Runner(BackgroundThread):
-    """A daemon thread that delivers, and sleeps until something is due or it is nudged."""
+    """A daemon thread that delivers, then sleeps until it is nudged or an event is due."""
 
     def __init__(self) -> None:
         super().__init__("brevo-events")
@@ -39,14 +39,14 @@ class Runner(BackgroundThread):
         self._wake.set()
 
     def finish(self) -> None:
-        """Give back what has not begun, and wait for what is in flight; a hanging thread is not waited for."""
+        """Give back the events not yet started, and wait for the requests in flight, but not for a hanging thread."""
         self._worker.stop()
         self._wake.set()
         if not self.is_stuck:
             self.join(seconds_to_end())
 
     def abandon(self) -> None:
-        """Send and record nothing more, should it ever come back."""
+        """Send and record nothing more, even if the thread comes back."""
         self._worker.abandon()
         self._wake.set()
 
@@ -70,11 +70,11 @@ class Runner(BackgroundThread):
             if not worker.stopping.is_set():
                 self._sleep(began + GATHER)
         if self._is_nudged.is_set() and not worker.is_abandoned:
-            # Captured in the last moments of the process: what a single round can start is sent.
+            # Events captured in the last moments of the process: send those that a single round can start.
             worker.work()
 
     def _sleep(self, until: float) -> None:
-        """Sleep until nudged or something is due, and until a moment in any case, keeping no connection for long."""
+        """Sleep until nudged, or until an event is due, but at least until ``until``; keep no connection for long."""
         with self._worker.asleep():
             is_woken = self._wake.wait(BRIEF)
             self._worker.stopping.wait(max(0.0, until - time.monotonic()))
@@ -88,7 +88,7 @@ class Runner(BackgroundThread):
 
 
 def nap(worker: Worker) -> float:
-    """Return the seconds until something is due, at most the longest nap, with jitter."""
+    """Return the seconds until an event is due, at most the longest nap, with jitter."""
     longest = LONGEST_NAP * random.uniform(0.8, 1.0)  # noqa: S311 - jitter is no secret
     try:
         due, gate = seconds_until_due(), Gate.load()
@@ -98,5 +98,5 @@ def nap(worker: Worker) -> float:
         return longest
     if gate.is_paused:
         return min(longest, gate.seconds_until_resumed or longest)
-    # What is due and was not sent is held by another worker, or has fallen due just now.
+    # An event that is due but wasn't sent is leased by another worker, or has just become due.
     return min(max(due or LOOK_AGAIN, gate.seconds_until_probe), longest)

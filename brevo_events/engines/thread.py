@@ -7,15 +7,16 @@ from brevo_events.engines.runner import Runner
 
 logger = logging.getLogger(__name__)
 
-MAX_STUCK = 3  # threads that hang: more would not help, and each holds a connection
+MAX_STUCK = 3  # hanging threads: more wouldn't help, and each holds a connection
 
 
 class ThreadEngine(BackgroundEngine):
     """
-    Delivers in one daemon thread of this process, with a database connection of its own.
+    Delivers in one daemon thread of this process, with its own database connection.
 
-    Leases keep the threads of several processes apart. One that hangs, on a dead
-    connection for instance, is replaced at a request.
+    Leases keep the threads of several processes from sending the same events. A
+    thread that hangs, on a dead connection for instance, is replaced at a
+    request.
     """
 
     _thread: Runner | None

@@ -16,20 +16,20 @@ from brevo_events.exceptions import InvalidEvent
 from brevo_events.failures import with_message
 from brevo_events.models import OutboxEvent
 
-MAX_NUMBER = 2**63 - 1  # the largest that every database takes
+MAX_NUMBER = 2**63 - 1  # the largest that every database accepts
 MAX_DAYS = 36_500
 FILTERS = ("pks", "status", "event", "email", "since", "until", "response_code", "message", "failure")
 
 
 def positive(value: str) -> int:
-    """Return a whole number of at least 1; for ``type=`` of an argument."""
+    """Return a whole number of at least 1; for an argument's ``type=``."""
     if not value.isdecimal() or len(value) > 19 or not 1 <= int(value) <= MAX_NUMBER:
         raise ArgumentTypeError(f"{value!r} is not a whole number of at least 1 that a database can hold.")
     return int(value)
 
 
 def days(value: str) -> float:
-    """Return a number of days, 0 or more, with a fraction if need be; for ``type=`` of an argument."""
+    """Return a number of days, 0 or more, perhaps with a fraction; for an argument's ``type=``."""
     try:
         number = float(value)
     except ValueError:
@@ -40,14 +40,14 @@ def days(value: str) -> float:
 
 
 def text(value: str) -> str:
-    """Return a text that is not empty: an unset variable in a script must not mean everything."""
+    """Return a non-empty text: an unset variable in a script must not mean everything."""
     if not value.strip() or "\0" in value:
         raise ArgumentTypeError(f"{value!r} is empty, or has a character that no event can have.")
     return value
 
 
 def address(value: str) -> str:
-    """Return one e-mail address; for ``type=`` of an argument."""
+    """Return one e-mail address; for an argument's ``type=``."""
     try:
         return Event("any", value.strip()).email
     except InvalidEvent as error:
@@ -55,7 +55,7 @@ def address(value: str) -> str:
 
 
 def moment(value: str) -> datetime:
-    """Return a date or a date with a time in ISO 8601, in the current time zone if none is given."""
+    """Return a date or datetime in ISO 8601, in the current time zone if it has none."""
     try:
         parsed = parse_datetime(value)
         day = None if parsed else parse_date(value)
@@ -72,38 +72,38 @@ def moment(value: str) -> datetime:
 
 
 def fingerprint(value: str) -> str:
-    """Return the fingerprint of a failure; for ``type=`` of an argument."""
+    """Return the fingerprint of a failure; for an argument's ``type=``."""
     if not re.fullmatch(f"[0-9a-f]{{{FINGERPRINT}}}", value):
         raise ArgumentTypeError(f"{value!r} is not {FINGERPRINT} hexadecimal digits, as in the address of a list.")
     return value
 
 
 def add_filters(parser: CommandParser) -> None:
-    """Add the arguments by which commands choose events."""
+    """Add the arguments with which commands select events."""
     parser.add_argument("pks", nargs="*", type=positive, metavar="pk", help="Event IDs, as shown in the admin.")
-    parser.add_argument("--status", choices=Status.values, help="Only events of this status.")
-    parser.add_argument("--event", type=text, metavar="NAME", help="Only events of this name.")
+    parser.add_argument("--status", choices=Status.values, help="Only events with this status.")
+    parser.add_argument("--event", type=text, metavar="NAME", help="Only events with this name.")
     parser.add_argument("--email", type=text, metavar="E", help="Only events of this contact, in any letter case.")
     parser.add_argument("--since", type=moment, metavar="T", help="Only events captured then or later (ISO 8601).")
     parser.add_argument("--until", type=moment, metavar="T", help="Only events captured before then (ISO 8601).")
-    parser.add_argument("--response-code", type=positive, metavar="N", help="Only events whose last answer was this.")
+    parser.add_argument("--response-code", type=positive, metavar="N", help="Only events last answered with this code.")
     parser.add_argument(
         "--message",
         type=text,
         metavar="TEXT",
-        help="Only events whose last answer failed with this in its message; addresses and numbers don't matter.",
+        help="Only failures with this text in their message; addresses and numbers are ignored.",
     )
     parser.add_argument(
         "--failure",
         type=fingerprint,
         metavar="HASH",
-        help="Only events of one group of failures: the hash is in the address of its list in the admin.",
+        help="Only events of one group of failures; the hash is in the URL of its list in the admin.",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="Change at most N events, the oldest first.")
 
 
 def has_filter(options: dict[str, object]) -> bool:
-    """Return whether any filter was given; a limit alone chooses nothing."""
+    """Return whether any filter was given; a limit alone isn't one."""
     return any(options.get(name) for name in FILTERS)
 
 
@@ -119,7 +119,7 @@ def chosen_events(
     message: str | None,
     failure: str | None,
 ) -> QuerySet[OutboxEvent, int]:
-    """Return the IDs of the events that the filters choose, oldest first."""
+    """Return the IDs of the events that match the filters, oldest first."""
     wanted = {
         "pk__in": pks,
         "status": status,

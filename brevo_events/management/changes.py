@@ -18,7 +18,7 @@ from brevo_events.querysets import Changed, in_batches
 
 
 class ChangeCommand(OutboxCommand):
-    """Base class for commands that do an action to the events that filters choose, in small steps, after asking."""
+    """Base class for commands that change the events matching filters, in small steps, after asking."""
 
     action: Action
 
@@ -26,7 +26,7 @@ class ChangeCommand(OutboxCommand):
         add_filters(parser)
         for name, (_reason, label) in self.action.options.items():
             parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=f"{label}.")
-        parser.add_argument("--dry-run", action="store_true", help="Only say what would be done.")
+        parser.add_argument("--dry-run", action="store_true", help="Only show what would be done.")
         parser.add_argument("--no-input", action="store_false", dest="interactive", help="Do not ask for confirmation.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -53,7 +53,7 @@ class ChangeCommand(OutboxCommand):
         self.nudge()
 
     def plan(self, options: dict[str, Any]) -> Changed:
-        """Return what would change: with a limit, the oldest events that may be changed at all."""
+        """Return what would change; with a limit, the oldest events that can be changed."""
         plan, limit = Changed(), options["limit"]
         for pks in in_batches(list(chosen_events(**{name: options[name] for name in FILTERS}))):
             plan.add(self.change(pks, options, dry_run=True))
@@ -70,27 +70,27 @@ class ChangeCommand(OutboxCommand):
             yield len(step.pks)
 
     def change(self, pks: list[int], options: dict[str, Any], *, dry_run: bool = False) -> Changed:
-        """Do the action to events, as the options say, or only find out what it would change."""
+        """Change events as the options say, or only find out what would change."""
         included = {name: options[name] for name in self.action.options}
         return self.action.change(OutboxEvent.objects.all(), pks, dry_run=dry_run, **included)
 
     def report_skipped(self, result: Changed) -> None:
-        """Print how many events stay as they are, and why."""
+        """Print how many events were skipped, and why."""
         for reason, count in result.skipped.items():
             self.stdout.write(_("Skipped: %(count)d (%(reason)s).") % {"count": count, "reason": reason})
 
     def nudge(self) -> None:
-        """Wake the engine once the events are committed, which may be in a transaction of the caller's."""
+        """Wake the engine once the events are committed, perhaps by a transaction of the caller's."""
         connection = transaction.get_connection(OutboxEvent.objects.db)
         if connection.in_atomic_block:
-            # Robust: what was done is done, whatever the engine says.
+            # Robust, because the events are changed, even if the engine raises.
             transaction.on_commit(engines.nudge, using=connection.alias, robust=True)
         elif connection.get_autocommit():
             engines.nudge()
 
 
 def confirmed(question: str) -> bool:
-    """Return whether the person at the terminal says yes; the end of the input is a no."""
+    """Return whether the person at the terminal says yes; end of input means no."""
     try:
         return input(question).strip().lower() in ("y", "yes")
     except EOFError:

@@ -16,13 +16,13 @@ from brevo_events.worker import Worker, seconds_to_end
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-HUNG = 3  # exit code of a process that had to be ended
-LOOK = 1.0  # seconds between two looks at the worker
+HUNG = 3  # exit code of a hung process
+LOOK = 1.0  # seconds between checks of the worker
 
 
 @contextmanager
 def stopped_by_signals(worker: Worker) -> Iterator[None]:
-    """Stop the worker at the first SIGTERM or SIGINT; a second one ends the process as it always does."""
+    """Stop the worker at the first SIGTERM or SIGINT; a second one ends the process as usual."""
     former: dict[int, Any] = {}
 
     def stop(number: int, frame: object) -> None:
@@ -44,11 +44,12 @@ def stopped_by_signals(worker: Worker) -> Iterator[None]:
 @contextmanager
 def ended_if_hung(worker: Worker) -> Iterator[None]:
     """
-    End this process if the worker hangs, or does not end in time after a signal.
+    End this process if the worker hangs, or doesn't end in time after a signal.
 
-    A dead database connection can hang for a quarter of an hour, and mysqlclient
-    does not even let Python hear signals meanwhile: so a thread of its own reads
-    them. Only for a process that does nothing else, from its main thread.
+    A dead database connection can hang for a quarter of an hour, and
+    mysqlclient doesn't even let Python handle signals in that time, so a
+    separate thread reads them. Only for a process that does nothing else, from
+    its main thread.
     """
     reading, writing = socket.socketpair()
     writing.setblocking(False)
@@ -83,7 +84,7 @@ def _guard(worker: Worker, signals: socket.socket) -> None:
 
 
 def _exit(message: str) -> None:
-    # What hangs may be a logging handler, which holds a lock.
+    # A logging handler, which holds a lock, may be what hangs.
     logging_thread = threading.Thread(target=logger.critical, args=(message,), daemon=True)
     logging_thread.start()
     logging_thread.join(LOOK)

@@ -7,7 +7,7 @@ logger = logging.getLogger(__name__)
 
 
 class LivenessFile:
-    """A file whose time of modification shows Kubernetes or systemd that a worker lives."""
+    """A file whose modification time shows Kubernetes or systemd that a worker is alive."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
@@ -19,7 +19,7 @@ class LivenessFile:
         self._path.touch()
 
     def touch(self) -> None:
-        """Touch the file, made anew if it is gone; a failure is logged once, and harms nothing else."""
+        """Touch the file, creating it again if it is gone; a failure is logged once and otherwise ignored."""
         try:
             self._path.touch()
         except OSError as error:

@@ -11,7 +11,7 @@ from brevo_events.models import OutboxEvent
 
 
 class OutboxCommand(BaseCommand):
-    """Base class for commands on the outbox: a wrong setting or a missing table ends them with what to do."""
+    """Base class for commands on the outbox: a wrong setting or missing table ends them with advice."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 
 def shown(command: BaseCommand, steps: Iterable[int], total: int) -> Iterator[int]:
-    """Pass on how many events each step of long work has done, and show the sum on a terminal."""
+    """Pass on the number of events per step of a long operation, and show the sum on a terminal."""
     done = 0
     is_watched = command.stderr.isatty()
     for count in steps:

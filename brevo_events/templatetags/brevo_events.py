@@ -9,5 +9,5 @@ register = template.Library()
 
 @register.simple_tag
 def brevo_events_state() -> State:
-    """Return the state of delivery, for pages of the admin that are not this app's own."""
+    """Return the state of delivery, for admin pages outside this app."""
     return state(take_pulse())

@@ -1,7 +1,7 @@
 """
-Helpers for the tests of a project, and a stand-in for Brevo.
+Helpers for a project's tests, and a stand-in for Brevo.
 
-Loaded on first use: ``FakeBrevo`` needs no Django settings.
+Loaded on first use: ``FakeBrevo`` doesn't need Django settings.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ else:
 
 
 class Expected(TypedDict, total=False):
-    """What an assertion compares besides the name and the address."""
+    """What an assertion compares in addition to the name and the address."""
 
     object_id: str | None
     data: Mapping[str, Any] | None
@@ -23,7 +23,7 @@ class Expected(TypedDict, total=False):
 
 
 class BrevoEventsTestMixin(TestCase):
-    """Assertions about captured events, for a test case: ``class CartTests(BrevoEventsTestMixin, TestCase)``."""
+    """Assertions about captured events: ``class CartTests(BrevoEventsTestMixin, TestCase)``, the mixin first."""
 
     _captured: list[OutboxEvent] | None = None
 
@@ -33,7 +33,7 @@ class BrevoEventsTestMixin(TestCase):
 
     @property
     def brevo_events(self) -> list[OutboxEvent]:
-        """The events that the test has captured."""
+        """The events captured by the test."""
         if self._captured is None:
             raise RuntimeError("BrevoEventsTestMixin stands before TestCase, and setUp() calls super().setUp().")
         return self._captured
@@ -44,10 +44,10 @@ class BrevoEventsTestMixin(TestCase):
         """
         Fail unless an event of that name was captured, and return the last one that matches.
 
-        ``expected`` may hold ``object_id``, ``data`` and ``properties``, compared
-        as a whole and as JSON has them, dates and Decimals too; to look at a part
-        of ``data``, take it from the event that is returned. The address is
-        compared as contacts are. What was rolled back was not captured.
+        ``expected`` may contain ``object_id``, ``data`` and ``properties``.
+        They are compared as a whole, and as JSON, even dates and Decimals. To
+        check part of ``data``, use the returned event. Addresses are compared
+        as contacts are. Events that were rolled back don't count as captured.
         """
         if unknown := sorted(set(expected) - set(Expected.__annotations__)):
             raise TypeError(f"assertEventTracked() compares object_id, data and properties, not {unknown[0]}.")
@@ -58,7 +58,7 @@ class BrevoEventsTestMixin(TestCase):
         return matching[-1]
 
     def assertNoEventTracked(self, name: str | None = None, email: str | None = None) -> None:  # noqa: N802
-        """Fail if an event was captured and not rolled back, of that name and address if they are given."""
+        """Fail if an event was captured and not rolled back; with that name and address, if given."""
         matching = [event for event in _kept(self.brevo_events) if _matches(event, name, email, {})]
         if matching:
             self.fail(f"Expected no such event: {_wanted(name, email, {}) or 'any'}.\n{_listing(matching)}")
@@ -70,7 +70,7 @@ def _kept(events: list[OutboxEvent]) -> list[OutboxEvent]:
     stored = OutboxEvent.objects.filter(pk__in=[event.pk for event in events]).values_list(
         "pk", "name", "contact", "body"
     )
-    # SQLite gives the key of a row that was rolled back to the next one; an erased event has no body any more.
+    # SQLite reuses the key of a row that was rolled back, and an erased event has no body.
     bodies = {(pk, name): body if contact else None for pk, name, contact, body in stored}
     return [event for event in events if bodies.get((event.pk, event.name), "") in (None, event.body)]
 

@@ -16,11 +16,11 @@ from brevo_events.signals import event_captured, event_sent
 @contextmanager
 def capture_events() -> Iterator[list[OutboxEvent]]:
     """
-    Give a list to which each event is added as it is captured.
+    Yield a list to which each event is added as it is captured.
 
-    It works inside ``TestCase`` too, where nothing is ever committed. What is
-    rolled back later stays in it. The elements have ``name``, ``email``,
-    ``object_id``, ``data`` and ``properties``.
+    This also works inside ``TestCase``, where nothing is ever committed. Events
+    that are rolled back later stay in the list. The elements have ``name``,
+    ``email``, ``object_id``, ``data`` and ``properties``.
     """
     with _collected(event_captured) as events:
         yield events
@@ -28,11 +28,11 @@ def capture_events() -> Iterator[list[OutboxEvent]]:
 
 def deliver_events() -> list[OutboxEvent]:
     """
-    Deliver what is pending as if every delay were over, and return the events that were sent, in order.
+    Deliver pending events as if every delay were over, and return the events that were sent, in order.
 
-    For tests of what ``delay``, ``coalesce`` and ``supersedes`` come to, which
-    no frozen clock reaches: times are the database's. It works inside
-    ``TestCase`` too.
+    For testing the effects of ``delay``, ``coalesce`` and ``supersedes``.
+    Freezing the clock doesn't affect them, because all times come from the
+    database. Also works inside ``TestCase``.
     """
     OutboxEvent.objects.filter(status=Status.PENDING).update(available_at=UtcNow(), due_at=UtcNow())
     with _collected(event_sent) as events:

@@ -36,7 +36,7 @@ _PHRASES = {item.value: item.phrase for item in HTTPStatus}
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """One request; header names are lower-case, `status` is None when no whole answer was due.
+    """One request; header names are lower-case, and `status` is None if no whole answer was to be sent.
 
     `client_port` tells connections apart.
     """
@@ -51,14 +51,14 @@ class ReceivedRequest:
 
     @cached_property
     def json(self) -> Any:
-        """Parse the body; None when it is not UTF-8 JSON (NaN and Infinity, which Python would read, are not)."""
+        """The parsed body; None if it isn't UTF-8 JSON (NaN and Infinity, which Python would parse, aren't)."""
         with suppress(ValueError, RecursionError):
             return json.loads(self.body.decode(), parse_constant=int)  # int("NaN") raises ValueError
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer, sent after `delay` seconds, without the body if 204 or 304; constructors set the rest."""
+    """One answer, sent after `delay` seconds, without a body for 204 and 304; the class methods set the rest."""
 
     status: int | None = 204
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Reply:
 
     @classmethod
     def error(cls, status: int, code: str, message: str = "", *, delay: float = 0.0, **headers: str) -> Self:
-        """Answer with Brevo's error body; further keywords become headers."""
+        """Answer with Brevo's error body; other keyword arguments become headers."""
         body = json.dumps({"code": code, "message": message}).encode()
         return cls(status, {"content-type": "application/json", **headers}, body, delay)
 
@@ -92,17 +92,17 @@ class Reply:
 
     @classmethod
     def redirect(cls, location: str, status: int = 302, *, delay: float = 0.0) -> Self:
-        """Send the client to another address."""
+        """Redirect the client to another URL."""
         return cls(status, {"location": location}, delay=delay)
 
     @classmethod
     def hang(cls, seconds: float, *, delay: float = 0.0) -> Self:
-        """Answer nothing for that long, then close; stop() ends it early."""
+        """Send no answer for that long, then close; stop() ends it early."""
         return cls(None, delay=delay, mode="hang", amount=seconds)
 
     @classmethod
     def drip(cls, interval: float, in_body: bool = False, *, delay: float = 0.0) -> Self:
-        """Send a byte per interval without end: of the head, or `in_body`, after a whole head with status 200."""
+        """Send one byte per interval, endlessly: of the head, or `in_body`, after a complete head with status 200."""
         if in_body:
             return cls(200, {"content-length": "1000000000"}, b"", delay, "drip", interval)
         return cls(None, {}, b"HTTP/1.1 200 OK\r\nx-drip: ", delay, "drip", interval)
@@ -114,22 +114,22 @@ class Reply:
 
     @classmethod
     def half_body(cls, status: int = 200, *, delay: float = 0.0) -> Self:
-        """Promise a longer body than is sent, then close."""
+        """Announce a longer body than is sent, then close."""
         return cls(status, {"content-length": "1000", "connection": "close"}, b'{"code": "half', delay)
 
     @classmethod
     def huge(cls, size: int, status: int = 200, *, delay: float = 0.0) -> Self:
-        """Send a body of that many bytes, made as it is sent, so that it may be larger than memory."""
+        """Send a body of that many bytes, generated on the fly, so that it may be larger than memory."""
         return cls(status, {"content-length": str(size)}, delay=delay, amount=size)
 
     @classmethod
     def raw(cls, content: bytes, *, delay: float = 0.0) -> Self:
-        """Send these bytes as they are, then close."""
+        """Send exactly these bytes, then close."""
         return cls(None, {}, content, delay, "raw")
 
     @classmethod
     def rubbish(cls, *, delay: float = 0.0) -> Self:
-        """Send bytes which are not HTTP, then close."""
+        """Send bytes that aren't HTTP, then close."""
         return cls.raw(b"\x00\xff\x15\x03 rubbish\r\n\r\n", delay=delay)
 
     @classmethod
@@ -139,13 +139,13 @@ class Reply:
 
 
 class FakeBrevo:
-    """Serve on 127.0.0.1; a request gets its reply from next(), else when(), else always(), else Brevo's behaviour.
+    """A server on 127.0.0.1; replies come from next(), else when(), else always(), else they are Brevo's behaviour.
 
-    A planned reply skips the checks of path, key and body. A request is on record before its reply is sent.
-    `latency` precedes every reply, and may be changed. After stop(), start() serves on the same port again.
+    A planned reply skips the checks of path, key and body. A request is recorded before its reply is sent. `latency`
+    precedes every reply, and may be changed. After stop(), start() serves on the same port again.
 
-    GET /v3/account and /v3/contacts/… ask for `api_key`. The account is what `is_automation_on` and `account_key` say;
-    the contacts are those of `identify`, and of `blocklisted`, which are blocklisted in lower case.
+    GET /v3/account and /v3/contacts/… require `api_key`. The account is what `is_automation_on` and `account_key` say;
+    the contacts are those of `identify`, and those in `blocklisted` (in lower case), which are blocklisted.
     """
 
     def __init__(
@@ -167,23 +167,23 @@ class FakeBrevo:
 
     @property
     def url(self) -> str:
-        """The address for trackEvent calls, right once start() has chosen the port; it outlives stop()."""
+        """The URL for trackEvent calls, correct once start() has chosen the port, and even after stop()."""
         return f"http://127.0.0.1:{self._port}{TRACK_PATH}"
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """A copy of what has arrived, oldest first."""
+        """A copy of the received requests, oldest first."""
         with self._changed:
             return list(self._requests)
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The JSON objects answered with a 2xx status, oldest first, those of `identify` among them."""
+        """The JSON objects answered with a 2xx status, oldest first, including those of `identify`."""
         tracked = [item.json for item in self.requests if item.status and 200 <= item.status < 300]
         return [body for body in tracked if isinstance(body, dict)]
 
     def start(self) -> Self:
-        """Listen, and return at once; a second call changes nothing."""
+        """Listen, and return at once; a second call has no effect."""
         if self._listener is None:
             self._listener = socket.create_server(("127.0.0.1", self._port), backlog=512)
             self._listener.settimeout(0.1)
@@ -194,7 +194,7 @@ class FakeBrevo:
         return self
 
     def stop(self) -> None:
-        """Close the port and every connection, whatever it waits for; records and plans stay."""
+        """Close the port and every connection, whatever it is waiting for; records and plans are kept."""
         if self._listener is None:
             return
         self._stopped.set()
@@ -205,25 +205,25 @@ class FakeBrevo:
         self._hang_up(deadline=time.monotonic() + 0.5)
 
     def next(self, reply: Reply, *more: Reply) -> None:
-        """Give these replies, one each, to the coming requests; a further call adds to the queue."""
+        """Send these replies to the next requests, one each; another call adds to the queue."""
         with self._changed:
             self._next.extend((reply, *more))
 
     def always(self, reply: Reply | None) -> None:
-        """Give this reply to every request without another plan, until always(None)."""
+        """Send this reply to every request without another plan, until always(None)."""
         with self._changed:
             self._always = reply
 
     def when(self, predicate: Callable[[dict[str, Any]], bool], *replies: Reply, repeat: bool = False) -> None:
-        """Give these replies in turn to matching JSON objects, with `repeat` the last one forever; older plans first.
+        """Send these replies in turn to matching JSON objects, with `repeat` the last one forever; older plans first.
 
-        A predicate that raises shows its traceback and costs the client the connection.
+        If a predicate raises, its traceback is shown and the client loses the connection.
         """
         with self._changed:
             self._when.append((predicate, deque(replies), repeat))
 
     def reset(self) -> None:
-        """Forget requests, plans and contacts; replies under way go on."""
+        """Forget requests, plans and contacts; replies in progress go on."""
         with self._changed:
             self._requests: list[ReceivedRequest] = []
             self._next: deque[Reply] = deque()
@@ -235,7 +235,7 @@ class FakeBrevo:
             self.blocklisted: set[str] = set()
 
     def wait_for(self, count: int, timeout: float = 5.0) -> None:
-        """Block until that many requests are on record; raise AssertionError when they don't come in time."""
+        """Block until that many requests are recorded; raise AssertionError if they don't arrive in time."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._requests) >= count, timeout):
                 raise AssertionError(f"expected {count} requests within {timeout} s, got {len(self._requests)}")
@@ -277,7 +277,7 @@ class FakeBrevo:
         return reply.mode == "plain" and not closing
 
     def _receive(self, request: ReceivedRequest, refusal: Reply | None) -> Reply:
-        with self._changed:  # plans are used in the order of the records
+        with self._changed:  # plans are used in the order of the recorded requests
             reply = refusal or self._planned(request) or _dated(self._usual(request))
             self._record(replace(request, status=reply.status))
             self._changed.notify_all()
@@ -434,7 +434,7 @@ def _head(reply: Reply, closing: bool) -> bytes:
 
 
 def _drain(sock: socket.socket) -> None:
-    """Read what still comes: close() with unread bytes would send RST, and the client would lose the answer."""
+    """Read any remaining input: close() with unread bytes would send RST, and the client would lose the answer."""
     sock.shutdown(socket.SHUT_WR)
     sock.settimeout(1.0)
     while sock.recv(_CHUNK):
@@ -447,7 +447,7 @@ def _shut(sock: socket.socket) -> None:
 
 
 class _PrintingBrevo(FakeBrevo):
-    def _record(self, request: ReceivedRequest) -> None:  # kept nowhere: it may run for days
+    def _record(self, request: ReceivedRequest) -> None:  # not stored: it may run for days
         body = request.json if isinstance(request.json, dict) else {}
         eventdata = body.get("eventdata")
         known = eventdata.get("id") if isinstance(eventdata, dict) else None

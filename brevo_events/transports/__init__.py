@@ -1,4 +1,4 @@
-"""How bytes leave: each transport is a class with ``send(body, call) -> Answer``."""
+"""Transports, which send request bodies: each is a class with ``send(body, call) -> Answer``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRANSPORTS = {
 
 
 def current() -> Transport:
-    """Return the transport that the settings name, ready to send; raises ``InvalidSetting``."""
+    """Return the transport named in the settings, ready to send; raises ``InvalidSetting``."""
     transport = transport_class().from_settings()
     return Readdressing(transport, email) if (email := settings.OVERRIDE_EMAIL) else transport
 

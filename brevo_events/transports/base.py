@@ -8,17 +8,17 @@ __all__ = ["Answer", "Transport"]
 
 class Transport:
     """
-    Be the base of every transport.
+    Base class for transports.
 
-    One instance serves many threads at once; its ``send`` must not use the
+    One instance is used by many threads at once; its ``send`` must not use the
     database.
     """
 
     @classmethod
     def from_settings(cls) -> Transport:
-        """Return an instance as the settings want it; raises ``InvalidSetting`` where they do not suffice."""
+        """Return an instance configured by the settings; raises ``InvalidSetting`` if they don't suffice."""
         return cls()
 
     def send(self, body: str, call: str = Call.TRACK_EVENT) -> Answer:
-        """Send the body of one call, a JSON text, and return the answer; raise nothing."""
+        """Send the body of one call, as JSON text, and return the answer. Must not raise."""
         raise NotImplementedError

@@ -24,17 +24,17 @@ from brevo_events.transports.failures import named
 
 ANSWER_LIMIT = 2000  # bytes of an answer that are read and kept
 HEADER_LIMIT = 100  # characters
-MAX_CONNECTIONS = 256  # the highest CONCURRENCY: no thread's connection is thrown away
+MAX_CONNECTIONS = 256  # the highest CONCURRENCY, so that every thread can keep its connection
 KEPT_HEADERS = ("date", "retry-after", "x-sib-ratelimit-reset")
 
 
 class Client:
     """
-    Kept-alive connections to the host of one URL, which many threads share; each request gets an answer.
+    Kept-alive connections to the host of one URL, shared by many threads; each request gets an answer.
 
-    It carries the key in the header that the key is for. An attempt is cut off
-    at its deadline, however slowly the other side drips. Redirects are never
-    followed: ``requests`` would hand the header to the other host.
+    It sends the key in its header. An attempt is cut off at its deadline,
+    however slowly the answer trickles in. Redirects are never followed, because
+    ``requests`` would send the header to the other host.
     """
 
     def __init__(
@@ -44,7 +44,8 @@ class Client:
         self._seconds = deadline
         self._answer_limit = answer_limit
         self._deadlines = Deadlines()
-        # Proxies and CA bundle come from the environment, as requests finds them for each call; once is enough.
+        # Proxies and the CA bundle come from the environment; requests would look them up for each call, but once is
+        # enough.
         environment = requests.Session().merge_environment_settings(url, {}, stream=True, verify=None, cert=None)
         self._proxies = {} if is_loopback(url) else environment["proxies"]
         self._timeout = (timeout, timeout)
@@ -55,7 +56,7 @@ class Client:
         self._session.mount("http://", adapter)
 
     def send(self, request: requests.PreparedRequest) -> Answer:
-        """Send a request to the host, and return the answer, or what kept it from coming."""
+        """Send a request to the host, and return the answer, or what prevented it."""
         attempt = current.attempt = Attempt(self._key, self._seconds)
         try:
             with self._deadlines.enforced(attempt):
@@ -67,12 +68,13 @@ class Client:
             interrupt = error.with_traceback(None)
         else:
             return answer
-        # Raised anew from here: the frames below hold the key, and so do those of an error that was being handled.
+        # Raise a new exception here, because the frames below hold the key, and so do those of an error that was being
+        # handled.
         interrupt.__cause__ = interrupt.__context__ = None
         raise interrupt
 
     def _exchange(self, request: requests.PreparedRequest, attempt: Attempt) -> Answer:
-        """Send a request once; whatever goes wrong is an answer too."""
+        """Send a request once; whatever goes wrong is returned as an answer."""
         try:
             response = self._session.send(
                 request, stream=True, allow_redirects=False, timeout=self._timeout, proxies=self._proxies
@@ -81,12 +83,12 @@ class Client:
             return Answer(response.status_code, text, headers, duration=attempt.duration)
         except Exception as error:  # noqa: BLE001 - its traceback may hold the key: nothing of it may leave
             failure = error
-        # Outside the except clause, so that an error in here would not have that one as its context.
+        # Outside the except clause, so that an error here wouldn't have that one as its context.
         failed = named(failure.with_traceback(None), self._key)
         return Answer(None, str(failed), error=failed.kind, duration=attempt.duration)
 
     def _read(self, response: requests.Response) -> tuple[str, dict[str, str]]:
-        """Read an answer up to the limit; if it breaks off after the status line, the status counts all the same."""
+        """Read an answer up to the limit; if it breaks off after the status line, the status still counts."""
         content = b""
         is_whole = False
         try:
@@ -96,7 +98,7 @@ class Client:
             pass
         if not is_whole:
             response.close()
-        # First cleaned, then cut: the remains of a key could not be recognized.
+        # Clean before cutting, because part of a key couldn't be recognised.
         text = self._key.remove_from(content.decode(errors="replace"))
         headers = {
             name: self._key.remove_from(response.headers[name])[:HEADER_LIMIT]
@@ -107,14 +109,14 @@ class Client:
 
 
 class _Session(requests.Session):
-    """A session that keeps no cookies and follows nothing; ``send`` itself stays, because tracing tools wrap it."""
+    """A session without cookies or redirects; ``send`` isn't overridden, because tracing tools wrap it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cookies = _NoCookies()
 
     def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        # Also without following, requests would prepare the next request, and for that read the whole body.
+        # Even without following redirects, requests would prepare the next request, and read the whole body for that.
         return iter(())
 
 
@@ -124,7 +126,7 @@ class _NoCookies(RequestsCookieJar):
 
 
 class _Adapter(HTTPAdapter):
-    """An adapter with one pool and one TLS context, whose errors name the failure and hide the rest."""
+    """An adapter with one pool and one TLS context, whose errors name the kind of failure and nothing else."""
 
     def __init__(self, key: Secret, tls: ssl.SSLContext) -> None:
         self._key = key
@@ -132,7 +134,7 @@ class _Adapter(HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=MAX_CONNECTIONS)
 
     def prepare_pool(self, request: requests.PreparedRequest, proxies: Any) -> None:
-        """Make the pool for all requests to this URL."""
+        """Create the pool for all requests to this URL."""
         self._pool = super().get_connection_with_tls_context(request, True, proxies)
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
@@ -144,13 +146,13 @@ class _Adapter(HTTPAdapter):
         else:
             if not current.attempt.is_over:
                 return response
-            # http.client takes the end of a cut connection for the end of the headers.
+            # http.client mistakes the end of a cut connection for the end of the headers.
             response.close()
         failure = named(failure, self._key)
         raise failure
 
     def build_response(self, req: Any, resp: Any) -> requests.Response:
-        # As requests does it, but without parsing cookies and guessing the encoding, which nothing asks for.
+        # Like requests, but without parsing cookies and guessing the encoding, which aren't needed.
         response = requests.Response()
         response.status_code, response.reason, response.raw = resp.status, resp.reason, resp
         response.headers = CaseInsensitiveDict(resp.headers)
@@ -172,7 +174,7 @@ class _Adapter(HTTPAdapter):
         return self._pool
 
     def cert_verify(self, *args: Any) -> None:
-        """Leave the certificates to the shared context: requests would have them parsed for each connection."""
+        """Leave the certificates to the shared context, because requests would load them for each connection."""
 
 
 def _tls_context(verify: Any, url: str) -> ssl.SSLContext:
@@ -181,6 +183,7 @@ def _tls_context(verify: Any, url: str) -> ssl.SSLContext:
         context = ssl.create_default_context(capath=bundle)
     else:
         context = ssl.create_default_context(cafile=bundle)
-    # urllib3 1.26 gives the context no IP address to check, and either version compares names that the context doesn't.
+    # urllib3 1.26 doesn't give the context an IP address to check, and both versions compare names that the context
+    # doesn't.
     context.check_hostname = not is_ipaddress(urlsplit(url).hostname or "")
     return context

@@ -12,14 +12,14 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from brevo_events.secrets import Secret
 from brevo_events.transports.deadlines import Deadline
 
-IDLE_LIMIT = 30.0  # seconds; servers and proxies drop a connection that has been idle for longer
+IDLE_LIMIT = 30.0  # seconds; servers and proxies drop connections that are idle for longer
 
 
 class Attempt(Deadline):
-    """One event on its way, perhaps over two connections."""
+    """One request in progress, perhaps over two connections."""
 
     is_reused = False
-    is_answered = False  # by one byte at least
+    is_answered = False  # with at least one byte
     wants_new = False
 
     def __init__(self, key: Secret, seconds: float) -> None:
@@ -32,48 +32,49 @@ class Attempt(Deadline):
         return self.is_reused and not self.is_answered
 
 
-# Which connection carries an attempt is decided deep in urllib3, in the attempt's own thread.
+# Deep in urllib3, the attempt's own thread decides which connection to use.
 current = threading.local()
 
 
 class _Response(client.HTTPResponse):
-    """An answer whose head causes no trouble to the connection, to urllib3 or to the key."""
+    """An answer whose head can't harm the connection, urllib3 or the key."""
 
     def begin(self) -> None:
         if self.headers is None and self.fp.peek(1):
             current.attempt.is_answered = True
         super().begin()
         while self.status < 200:
-            # http.client skips a 100 only. After another interim answer the final one would be that of the next event.
+            # http.client only skips a 100. After another interim answer, the final one would be taken for the next
+            # event's.
             self.headers = self.msg = None  # type: ignore[assignment]
             super().begin()
         self._distrust_lengths()
-        # urllib3 logs malformed headers with all that follows them, and that may be an echo of the key.
+        # urllib3 logs malformed headers and everything after them, which may repeat the key.
         self.msg.defects.clear()
         self.msg.set_payload("")
 
     def _distrust_lengths(self) -> None:
         lengths = self.headers.get_all("content-length", ["0"])
         if self.status in (204, 304) and ("transfer-encoding" in self.headers or lengths != ["0"]):
-            # There is no body. Whatever comes in spite of that would be taken for the next answer.
+            # There is no body. Anything sent anyway would be taken for the next answer.
             self.chunked, self.will_close = False, True
         if len(lengths) > 1 or not lengths[0].isdecimal():
-            # urllib3 would refuse the whole answer.
+            # urllib3 would reject the whole answer.
             del self.headers["content-length"]
             self.will_close = True
 
     def read(self, amt: int | None = None) -> bytes:
         if amt is None or amt < 0:
             return super().read(amt)
-        # read() would take a chunk of size -1 for everything that comes; this never takes more than there is room for.
+        # read() would take a chunk size of -1 to mean everything; this never reads more than there is room for.
         content = bytearray(amt)
         return bytes(content[: self.readinto(content)])
 
 
 class _Connection:
-    """A connection that the deadline of its attempt can cut, from connecting on."""
+    """A connection that its attempt's deadline can cut, from connecting on."""
 
-    # Whatever the project sets at http.client's own class: it would print the key with each request.
+    # Even if the project sets this on http.client's own class: it would print the key with each request.
     debuglevel = 0
     response_class: Any = _Response
     idle_since = 0.0
@@ -84,7 +85,7 @@ class _Connection:
     socket_options: Any
 
     def _new_conn(self) -> socket.socket:
-        # urllib3's own would give each address of the host the whole timeout.
+        # urllib3's own method would allow the whole timeout for each of the host's addresses.
         failure = OSError("The host has no address.")
         for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
             bare = socket.socket(family, kind, protocol)
@@ -94,7 +95,7 @@ class _Connection:
                 bare.settimeout(current.attempt.left(self.timeout))
                 bare.connect(address)
                 bare.settimeout(current.attempt.left(self.timeout))
-                # TLS takes the bare socket over: during the handshake only a second handle can shut it.
+                # TLS takes over the plain socket: during the handshake, only a second handle can shut it.
                 current.attempt.guard(bare.dup())
             except BaseException as error:
                 bare.close()
@@ -106,10 +107,10 @@ class _Connection:
         try:
             raise failure
         finally:
-            del failure  # its traceback has this frame, which would have it
+            del failure  # its traceback contains this frame, which would refer to it
 
     def endheaders(self, *args: Any, **kwargs: Any) -> None:
-        # The key comes in here, so that no request that requests or a tracing tool sees has it.
+        # The key is added here, so that no request seen by requests or a tracing tool contains it.
         if key := current.attempt.key:
             self.putheader(key.header, key.reveal())  # type: ignore[attr-defined]
         super().endheaders(*args, **kwargs)  # type: ignore[misc]
@@ -125,7 +126,7 @@ class _Connection:
 
 
 class _Pool:
-    """A pool that knows which attempt has a connection, and replaces one that has been idle for long."""
+    """A pool that knows which attempt uses a connection, and replaces connections that were idle for too long."""
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         current.attempt.left(0)

@@ -8,7 +8,7 @@ from brevo_events.transports.base import Answer, Transport
 
 
 class ConsoleTransport(Transport):
-    """Print each request body instead of sending it, for development."""
+    """Prints each request body instead of sending it, for development."""
 
     def send(self, body: str, call: str = Call.TRACK_EVENT) -> Answer:
         sys.stdout.write(json.dumps(json.loads(body), indent=2) + "\n")

@@ -11,7 +11,7 @@ LINGER = 5.0  # seconds
 
 
 class Deadline:
-    """The end of one attempt, and the socket to shut when it has come."""
+    """The end of one attempt, and the socket to shut at that time."""
 
     def __init__(self, seconds: float) -> None:
         self.began_at = time.monotonic()
@@ -22,7 +22,7 @@ class Deadline:
 
     @property
     def duration(self) -> float:
-        """Seconds that the attempt has taken so far."""
+        """The seconds that the attempt has taken so far."""
         return time.monotonic() - self.began_at
 
     def left(self, at_most: float) -> float:
@@ -33,7 +33,7 @@ class Deadline:
         return min(left, at_most)
 
     def guard(self, used: socket.socket) -> None:
-        """Shut this socket at the deadline, instead of one given before."""
+        """Shut this socket at the deadline, instead of an earlier one."""
         self._socket = used
 
     def release(self) -> socket.socket | None:
@@ -43,12 +43,12 @@ class Deadline:
         return released
 
     def cut(self) -> None:
-        """Shut the socket, so that the thread that waits for it gets an error."""
+        """Shut the socket, so that the thread waiting for it gets an error."""
         with self._lock:
             self.is_over = True
             if self._socket is not None:
-                # The plain socket's way: TLS would say goodbye, and wait for the answer. urllib3's own class for TLS
-                # within TLS is no socket, but has one.
+                # The plain socket's method, because TLS would send a closing message and wait for the answer. urllib3's
+                # own class for TLS within TLS isn't a socket, but has one.
                 plain = getattr(self._socket, "socket", self._socket)
                 with suppress(OSError):
                     socket.socket.shutdown(plain, socket.SHUT_RDWR)
@@ -58,9 +58,9 @@ class Deadlines:
     """
     Cuts off attempts at their deadlines.
 
-    The timeout of a socket is for one operation: an answer that drips a byte
-    now and then never runs into it. One thread looks after all attempts, and
-    ends once there have been none for a while.
+    A socket's timeout is for one operation, so an answer that trickles in byte
+    by byte never reaches it. One thread watches all attempts, and ends when
+    there haven't been any for a while.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Deadlines:
 
     @contextmanager
     def enforced(self, deadline: Deadline) -> Iterator[None]:
-        """Cut the block off if it takes longer than its deadline."""
+        """Cut off the block if it takes longer than its deadline."""
         with self._lock:
             self._running.add(deadline)
             if self._thread is None:
@@ -83,8 +83,8 @@ class Deadlines:
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="brevo-events-deadlines", daemon=True)
-        # At the system's limit and at the interpreter's end there is no thread to be had: then the sockets' timeouts
-        # are all there is.
+        # At the system's limit and during interpreter shutdown, no thread can be started: then there are only the
+        # sockets' timeouts.
         with suppress(RuntimeError):
             thread.start()
             self._thread = thread

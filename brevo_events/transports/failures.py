@@ -15,7 +15,7 @@ TEXT_LIMIT = 500  # characters
 
 
 class RequestFailed(requests.ConnectionError):
-    """What kept an answer from coming: its kind, and a text without the key."""
+    """What prevented an answer: its kind, and a text without the key."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -23,7 +23,7 @@ class RequestFailed(requests.ConnectionError):
 
 
 def named(error: Exception, key: Secret) -> RequestFailed:
-    """Return what an error means, without its traceback and without the key, whatever the error is made of."""
+    """Return what an error means, without its traceback and the key, whatever the error contains."""
     if isinstance(error, RequestFailed):
         return error
     try:
@@ -34,7 +34,7 @@ def named(error: Exception, key: Secret) -> RequestFailed:
 
 
 def _kind_of(error: Exception) -> str:
-    """Return the kind of failure that a chain of exceptions began with."""
+    """Return the kind of failure at the root of a chain of exceptions."""
     if current.attempt.is_over:
         return "timeout"
     kinds: tuple[tuple[Any, str], ...] = (

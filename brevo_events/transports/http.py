@@ -27,7 +27,7 @@ HEADERS = {
 
 
 class HttpTransport(Transport):
-    """Posts events to Brevo over kept-alive connections that all sender threads share."""
+    """Posts events to Brevo over kept-alive connections, which all sender threads share."""
 
     def __init__(self, url: str, key: Secret, timeout: float, deadline: float) -> None:
         self._client = Client(url, key, timeout, deadline)
@@ -54,7 +54,7 @@ class HttpTransport(Transport):
 
 
 def refuse_real_hosts_under_test(url: str) -> None:
-    """Raise ``InvalidSetting`` if Django's test environment is set up and the URL leaves this machine."""
+    """Raise ``InvalidSetting`` if Django's test environment is set up and the URL isn't on this machine."""
     if is_testing() and not is_loopback(url):
         raise InvalidSetting(
             "Under test the http transport calls loopback only. Use brevo_events.testing.FakeBrevo and set "
@@ -63,18 +63,18 @@ def refuse_real_hosts_under_test(url: str) -> None:
 
 
 def usable(address: str, make: Callable[[], Made]) -> Made:
-    """Return what is made, or raise ``InvalidSetting`` if this machine cannot send to an address."""
+    """Return the created object, or raise ``InvalidSetting`` if this machine can't send to an address."""
     try:
         return make()
     except (OSError, requests.RequestException) as error:
         problem = f"{type(error).__name__}: {error}"
     except (ValueError, urllib3.exceptions.HTTPError):
-        problem = "the proxy in the environment has an invalid address"  # the error might show its password
-    # Outside the except clause, so that nothing of requests is its context.
+        problem = "the proxy in the environment has an invalid address"  # the error itself might show its password
+    # Outside the except clause, so that no error from requests is its context.
     raise InvalidSetting(f"Nothing can be sent to {address} ({problem}).")
 
 
 @lru_cache(maxsize=1)
 def _shared(url: str, key: Secret, timeout: float, deadline: float, pid: int) -> HttpTransport:
-    """Keep the connections from one delivery to the next; a forked process makes its own."""
+    """Keep the connections from one delivery to the next; a forked process creates its own."""
     return HttpTransport(url, key, timeout, deadline)

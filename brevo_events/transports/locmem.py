@@ -10,7 +10,7 @@ sent: list[dict[str, Any]] = []
 
 
 class LocmemTransport(Transport):
-    """Append each request body to ``brevo_events.transports.locmem.sent`` instead of sending it, for tests."""
+    """Appends each request body to ``brevo_events.transports.locmem.sent`` instead of sending it, for tests."""
 
     def send(self, body: str, call: str = Call.TRACK_EVENT) -> Answer:
         sent.append(json.loads(body))

@@ -6,7 +6,7 @@ from brevo_events.transports.base import Answer, Transport
 
 
 class Readdressing(Transport):
-    """Send by another transport, every event for one address: ``OVERRIDE_EMAIL``."""
+    """Wraps another transport, and sends every event for one address: ``OVERRIDE_EMAIL``."""
 
     def __init__(self, transport: Transport, email: str) -> None:
         self._transport = transport

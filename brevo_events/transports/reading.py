@@ -16,7 +16,7 @@ DEADLINE = 5.0  # seconds: someone is waiting
 
 
 class Reader:
-    """Reads one host by GET: with a key Brevo's API v3, without one whatever answers there."""
+    """Reads one host with GET requests: Brevo's API v3 with a key, or any host without one."""
 
     def __init__(self, url: str, key: Secret) -> None:
         refuse_real_hosts_under_test(url)
@@ -25,19 +25,19 @@ class Reader:
 
     @classmethod
     def of_account(cls) -> Reader:
-        """Return a reader of the account of ``API_KEY``; raises ``InvalidSetting`` if it is unusable."""
+        """Return a reader for the account of ``API_KEY``; raises ``InvalidSetting`` if the key is unusable."""
         return cls(api_url_of(settings.URL), settings.api_key())
 
     def knock(self) -> Answer:
-        """Ask for the URL itself, to see whether and how fast anything answers."""
+        """Request the URL itself, to see whether and how fast anything answers."""
         return self._get("")
 
     def account(self) -> Answer:
-        """Ask for the account: ``GET /v3/account``."""
+        """Request the account: ``GET /v3/account``."""
         return self._get("/account")
 
     def contact(self, email: str) -> Answer:
-        """Ask for one contact: ``GET /v3/contacts/{email}``."""
+        """Request one contact: ``GET /v3/contacts/{email}``."""
         return self._get(f"/contacts/{quote(email, safe='')}")
 
     def _get(self, path: str) -> Answer:

@@ -1,4 +1,4 @@
-"""Add security headers that every supported version of Django can send."""
+"""Security headers that every supported version of Django can send."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POLICY = "; ".join(
 
 
 class ContentSecurityPolicyMiddleware:
-    """Send a Content-Security-Policy that allows this site's own files only."""
+    """Sends a Content-Security-Policy that only allows this site's own files."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

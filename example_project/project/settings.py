@@ -1,4 +1,4 @@
-"""Configure the example shop, from the environment or the file .env."""
+"""Settings of the example shop, from the environment or the file .env."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if (BASE_DIR / ".env").is_file():
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
 
-# These defaults are public, and for a developer's own machine: a shop that others can reach must set its own key.
+# These defaults are public, and for a developer's own machine only: a shop that others can reach must set its own key.
 IS_PRIVATE = set(ALLOWED_HOSTS) <= set(LOOPBACK_HOSTS)
 DEBUG = env.bool("DEBUG", default=IS_PRIVATE)
 PUBLIC_KEY = "insecure-development-key-of-the-example-shop"
@@ -68,11 +68,11 @@ TEMPLATES = [
 
 BREVO_EVENTS = {"MA_KEY": env("BREVO_MA_KEY", default="")}
 
-# What is made up for the fake Brevo has a database of its own, out of reach of a real key.
+# The made-up history for the fake Brevo has its own database, out of reach of a real key.
 DATABASE_NAME = "db.sqlite3" if BREVO_EVENTS["MA_KEY"] else "fake.sqlite3"
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / DATABASE_NAME}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A transaction that takes the write lock at once waits its turn; one that upgrades later fails as "locked".
+    # A transaction that takes the write lock at once waits for it; one that upgrades later fails as "locked".
     DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE"}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -82,7 +82,7 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 
-# How the outside reaches the shop: links in events are read in mails.
+# The shop's public URL, because people follow links in events from their mails.
 SITE_URL = env("SITE_URL", default="http://127.0.0.1:8000")
 
 LOGGING = {

@@ -1,4 +1,4 @@
-"""Route the shop and the admin."""
+"""The URLs of the shop and the admin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 urlpatterns = [
-    # Browsers ask for it on pages that name no icon, as those of the admin.
+    # Browsers request it on pages that name no icon, such as those of the admin.
     path("favicon.ico", RedirectView.as_view(url=static("shop/icon.svg"))),
     path("admin/", admin.site.urls),
     path("", include("shop.urls")),

@@ -1,4 +1,4 @@
-"""Offer the shop to a WSGI server as `application`."""
+"""The shop as a WSGI `application`."""
 
 from __future__ import annotations
 

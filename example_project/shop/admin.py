@@ -1,4 +1,4 @@
-"""Show the shop in the admin."""
+"""The shop in the admin."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from shop.models import Cart, CartLine, Customer, Order, OrderLine, Product
 
 
 class CartLineInline(admin.TabularInline):
-    """Edit the lines of a cart on its page."""
+    """The lines of a cart, on its page."""
 
     model = CartLine
     extra = 0
 
 
 class OrderLineInline(admin.TabularInline):
-    """Edit the lines of an order on its page."""
+    """The lines of an order, on its page."""
 
     model = OrderLine
     extra = 0
@@ -23,7 +23,7 @@ class OrderLineInline(admin.TabularInline):
 
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
-    """Edit the products."""
+    """The products in the admin."""
 
     list_display = ["name", "category", "price"]
     list_filter = ["category"]
@@ -33,7 +33,7 @@ class ProductAdmin(admin.ModelAdmin):
 
 @admin.register(Customer)
 class CustomerAdmin(admin.ModelAdmin):
-    """Edit the customers."""
+    """The customers in the admin."""
 
     list_display = ["email", "first_name"]
     search_fields = ["email", "first_name"]
@@ -41,7 +41,7 @@ class CustomerAdmin(admin.ModelAdmin):
 
 @admin.register(Cart)
 class CartAdmin(admin.ModelAdmin):
-    """Edit the carts."""
+    """The carts in the admin."""
 
     list_display = ["__str__", "created_at", "ordered"]
     list_filter = ["ordered"]
@@ -51,7 +51,7 @@ class CartAdmin(admin.ModelAdmin):
 
 @admin.register(Order)
 class OrderAdmin(admin.ModelAdmin):
-    """Edit the orders."""
+    """The orders in the admin."""
 
     list_display = ["number", "customer", "total", "placed_at"]
     search_fields = ["number", "customer__email"]

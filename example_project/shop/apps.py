@@ -1,4 +1,4 @@
-"""Declare the shop to Django."""
+"""The configuration of the shop app."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ShopConfig(AppConfig):
-    """Configure the example shop."""
+    """The example shop."""
 
     name = "shop"
     label = "shop"

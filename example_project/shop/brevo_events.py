@@ -1,4 +1,4 @@
-"""What Brevo is told of customers, carts and orders: found at start-up, as admin.py is."""
+"""The events that Brevo gets about customers, carts and orders. Discovered at start-up, like admin.py."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from brevo_events import Event, commerce, identify, snapshot, track_on
 from shop.models import CartLine, Customer, Order, OrderLine
 from shop.signals import order_placed
 
-CART_DELAY = 2  # seconds; a shop with more visitors takes 60, so that a busy cart is reported once a minute
+CART_DELAY = 2  # seconds; with more visitors, use 60, so that a busy cart is reported once a minute
 
 
 @track_on(post_save, sender=Customer)
 def customer_known(sender: type[Customer], instance: Customer, **kwargs: Any) -> None:
-    """Identify a customer as soon as the address is known: Brevo's workflows are for contacts that exist."""
+    """Identify a customer as soon as the address is known: Brevo's workflows need a contact that exists."""
     identify(instance.email, {"LANGUAGE": settings.LANGUAGE_CODE, **_attributes(instance)})
 
 
 @track_on([post_save, post_delete], sender=CartLine)
 def cart_changed(sender: type[CartLine], instance: CartLine, **kwargs: Any) -> Event | None:
-    """Report a cart's content; of a visitor who has given no address yet, that is nothing."""
+    """Report a cart's contents, unless the visitor hasn't given an address yet."""
     cart = instance.cart
     if cart.ordered:
         return None
@@ -44,7 +44,7 @@ def cart_changed(sender: type[CartLine], instance: CartLine, **kwargs: Any) -> E
 
 @track_on(order_placed)
 def order_completed(sender: type[Order], order: Order, **kwargs: Any) -> Event:
-    """Report an order; by the id of its cart, Brevo ends the reminders."""
+    """Report an order; Brevo uses the ID of its cart to end the reminders."""
     return commerce.order_completed(
         order.customer.email,
         cart_id=order.cart_id,

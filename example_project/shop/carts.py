@@ -1,6 +1,6 @@
-"""Keep the visitor's cart, whose number the session remembers.
+"""The visitor's cart, whose ID is in the session.
 
-Every change saves or deletes a line by itself, since receivers listen to the signals of each line.
+Every change saves or deletes each line by itself, because receivers listen to the signals of each line.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ MAX_QUANTITY = 99
 
 
 class NothingToOrder(Exception):
-    """Tell that the cart is empty, or ordered already."""
+    """The cart is empty, or has already been ordered."""
 
 
 def current(request: HttpRequest) -> Cart | None:
-    """Return the open cart of the session, if there is one."""
+    """Return the session's open cart, if there is one."""
     cart_id = request.session.get(SESSION_KEY)
     if cart_id is None:
         return None
@@ -30,7 +30,7 @@ def current(request: HttpRequest) -> Cart | None:
 
 
 def get_or_create(request: HttpRequest) -> Cart:
-    """Return the open cart of the session, a new one at need."""
+    """Return the session's open cart, creating it if needed."""
     cart = current(request)
     if cart is None:
         cart = Cart.objects.create(customer=customers.current(request))
@@ -45,7 +45,7 @@ def forget(request: HttpRequest) -> None:
 
 @transaction.atomic
 def add(cart: Cart, product: Product, quantity: int = 1) -> CartLine:
-    """Put a product in the cart, on its line if there is one."""
+    """Add a product to the cart, on its existing line if there is one."""
     lines = CartLine.objects.select_for_update()
     line, created = lines.get_or_create(cart=cart, product=product, defaults={"quantity": quantity})
     if not created:
@@ -56,7 +56,7 @@ def add(cart: Cart, product: Product, quantity: int = 1) -> CartLine:
 
 @transaction.atomic
 def set_quantity(cart: Cart, product: Product, quantity: int) -> None:
-    """Change the quantity of a product in the cart; none removes it."""
+    """Change a product's quantity in the cart; zero removes it."""
     if quantity < 1:
         remove(cart, product)
         return
@@ -81,7 +81,7 @@ def empty(cart: Cart) -> None:
 
 
 def welcome(request: HttpRequest, customer: Customer) -> None:
-    """Sign a customer in to the session, whose cart is theirs from now on."""
+    """Sign a customer in to the session, and give them its cart."""
     customers.sign_in(request, customer)
     if cart := current(request):
         assign(cart, customer)
@@ -94,7 +94,7 @@ def assign(cart: Cart, customer: Customer) -> None:
         return
     cart.customer = customer
     cart.save()
-    # Nothing changes in the lines, but their receivers can now see whose cart it is.
+    # The lines don't change, but their receivers now find out whose cart it is.
     for line in cart.lines.all():
         line.save()
 
@@ -115,5 +115,5 @@ def checkout(cart: Cart) -> Order:
 
 
 def _number(cart: Cart) -> str:
-    # A cart makes one order at most, so its own number is as unique as a counter, and needs no lock.
+    # A cart becomes at most one order, so its own number is as unique as a counter, and needs no lock.
     return f"{timezone.localdate().year}-{cart.pk:06d}"

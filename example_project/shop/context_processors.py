@@ -1,4 +1,4 @@
-"""Tell every template who visits."""
+"""The visitor, for every template."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from shop.models import Customer
 
 
 def visitor(request: HttpRequest) -> dict[str, Callable[[], int | Customer | None]]:
-    """Offer the number of articles in the cart, and the customer."""
+    """Provide the number of articles in the cart, and the customer."""
 
-    # Functions, so that only a template that shows the values looks them up.
+    # Functions, so that the values are only looked up by templates that show them.
     def cart_count() -> int:
         cart = carts.current(request)
         return cart.lines.aggregate(count=Sum("quantity"))["count"] or 0 if cart else 0

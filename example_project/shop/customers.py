@@ -1,4 +1,4 @@
-"""Know the visitor's name and address, without proof: this is a demonstration."""
+"""The visitor's name and address, without any proof: this is a demonstration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def current(request: HttpRequest) -> Customer | None:
 
 
 def get_or_create(email: str, first_name: str = "") -> Customer:
-    """Return the customer with this address, with the name brought up to date."""
+    """Return the customer with this address, with an updated name."""
     customer, created = Customer.objects.get_or_create(email=email.lower(), defaults={"first_name": first_name})
     if not created and first_name and customer.first_name != first_name:
         customer.first_name = first_name
@@ -33,5 +33,5 @@ def sign_in(request: HttpRequest, customer: Customer) -> None:
 
 
 def sign_out(request: HttpRequest) -> None:
-    """Forget the customer, but not an administrator who shares the session."""
+    """Forget the customer, but not an administrator in the same session."""
     request.session.pop(SESSION_KEY, None)

@@ -1,4 +1,4 @@
-"""Check what visitors send."""
+"""Validation of visitors' input."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from shop.models import Product
 
 
 class ProductForm(forms.Form):
-    """Choose a product."""
+    """A product."""
 
     product = forms.ModelChoiceField(Product.objects.all(), to_field_name="slug")
 
 
 class QuantityForm(ProductForm):
-    """Choose a product and how many of it; zero means none."""
+    """A product and its quantity; zero means none."""
 
     quantity = forms.IntegerField(min_value=0, max_value=MAX_QUANTITY)
 
 
 class AddForm(ProductForm):
-    """Choose a product and how many more of it."""
+    """A product and how many of it to add."""
 
     quantity = forms.IntegerField(min_value=1, max_value=MAX_QUANTITY)
 
 
 class EmailForm(forms.Form):
-    """Give an e-mail address."""
+    """An e-mail address."""
 
     email = forms.EmailField(
         label=_("E-mail address"), max_length=254, widget=forms.EmailInput({"autocomplete": "email"})
@@ -36,7 +36,7 @@ class EmailForm(forms.Form):
 
 
 class SignInForm(EmailForm):
-    """Give a name and an e-mail address."""
+    """A name and an e-mail address."""
 
     first_name = forms.CharField(
         label=_("First name"), max_length=100, widget=forms.TextInput({"autocomplete": "given-name"})

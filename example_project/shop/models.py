@@ -1,4 +1,4 @@
-"""Describe the shop: products, customers, their carts and their orders."""
+"""The shop: products, customers, their carts and their orders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FREE_SHIPPING_FROM = Decimal("60.00")
 
 
 class Product(models.Model):
-    """Describe a thing for sale."""
+    """A product for sale."""
 
     name = models.CharField(max_length=100)
     slug = models.SlugField(unique=True)
@@ -30,12 +30,12 @@ class Product(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        """Return the address of the product's page."""
+        """Return the URL of the product's page."""
         return reverse("shop:product", args=[self.slug])
 
 
 class Customer(models.Model):
-    """Know a customer by an e-mail address."""
+    """A customer, identified by an e-mail address."""
 
     email = models.EmailField(unique=True)
     first_name = models.CharField(max_length=100, blank=True)
@@ -45,7 +45,7 @@ class Customer(models.Model):
 
 
 class Cart(models.Model):
-    """Hold what one visitor means to buy."""
+    """The products that one visitor intends to buy."""
 
     customer = models.ForeignKey(Customer, models.SET_NULL, null=True, blank=True, related_name="carts")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -57,33 +57,33 @@ class Cart(models.Model):
         return f"#{self.pk} {self.email}".rstrip()
 
     def get_absolute_url(self) -> str:
-        """Return the address of the cart's page."""
+        """Return the URL of the cart's page."""
         return reverse("shop:cart")
 
     @property
     def email(self) -> str:
-        """Return the customer's address, or nothing."""
+        """The customer's address, or an empty string."""
         return self.customer.email if self.customer else ""
 
     @property
     def subtotal(self) -> Decimal:
-        """Return the price of the lines."""
-        # select_related also makes a new query, so the figure is right after any change to a line.
+        """The total price of the lines."""
+        # select_related also causes a new query, so the sum is correct after any change to a line.
         return sum((line.total for line in self.lines.select_related("product")), Decimal("0.00"))
 
     @property
     def shipping(self) -> Decimal:
-        """Return the price of the delivery."""
+        """The price of the delivery."""
         return SHIPPING if 0 < self.subtotal < FREE_SHIPPING_FROM else Decimal("0.00")
 
     @property
     def total(self) -> Decimal:
-        """Return the price of the lines and the delivery."""
+        """The total price of the lines and the delivery."""
         return self.subtotal + self.shipping
 
 
 class CartLine(models.Model):
-    """Count one product in a cart."""
+    """A product in a cart, and its quantity."""
 
     cart = models.ForeignKey(Cart, models.CASCADE, related_name="lines")
     product = models.ForeignKey(Product, models.CASCADE, related_name="+")
@@ -98,12 +98,12 @@ class CartLine(models.Model):
 
     @property
     def total(self) -> Decimal:
-        """Return the price of the line."""
+        """The price of the line."""
         return self.product.price * self.quantity
 
 
 class Order(models.Model):
-    """Keep what a customer bought, at the prices of that day."""
+    """What a customer bought, at the prices of that day."""
 
     cart = models.OneToOneField(Cart, models.PROTECT, related_name="order")
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="orders")
@@ -120,22 +120,22 @@ class Order(models.Model):
         return self.number
 
     def get_absolute_url(self) -> str:
-        """Return the address of the order's page."""
+        """Return the URL of the order's page."""
         return reverse("shop:order", args=[self.number])
 
     @property
     def subtotal(self) -> Decimal:
-        """Return the price of the lines."""
+        """The total price of the lines."""
         return sum((line.total for line in self.lines.all()), Decimal("0.00"))
 
     @property
     def shipping(self) -> Decimal:
-        """Return the price of the delivery."""
+        """The price of the delivery."""
         return self.total - self.subtotal
 
 
 class OrderLine(models.Model):
-    """Keep one product of an order."""
+    """A product of an order."""
 
     order = models.ForeignKey(Order, models.CASCADE, related_name="lines")
     product = models.ForeignKey(Product, models.PROTECT, related_name="+")
@@ -150,5 +150,5 @@ class OrderLine(models.Model):
 
     @property
     def total(self) -> Decimal:
-        """Return the price of the line."""
+        """The price of the line."""
         return self.price * self.quantity

@@ -1,8 +1,8 @@
-"""Define the signal that the shop sends to whoever listens."""
+"""The shop's own signals."""
 
 from __future__ import annotations
 
 from django.dispatch import Signal
 
-# Sent inside the transaction of the checkout: sender=Order, order=the new order.
+# Sent inside the checkout's transaction: sender=Order, order=the new order.
 order_placed = Signal()

@@ -1,4 +1,4 @@
-"""Route the pages of the shop."""
+"""The URLs of the shop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answer the visitors of the shop."""
+"""The shop's views."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def cart_empty(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def account(request: HttpRequest) -> HttpResponse:
-    """Show the customer's orders, or let the customer sign in."""
+    """Show the customer's orders, or let them sign in."""
     form = SignInForm(request.POST or None)
     if form.is_valid():
         carts.welcome(request, customers.get_or_create(form.cleaned_data["email"], form.cleaned_data["first_name"]))

@@ -1,4 +1,4 @@
-"""Find the browser that the tests and the pictures drive: ``python -m tests.browser.chromium`` prints where it is."""
+"""The browser that the tests and screenshots use: ``python -m tests.browser.chromium`` prints where it is."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def executable():
-    """Return the path of an installed Chromium, None where there is none."""
+    """Return the path of an installed Chromium, or None if there is none."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager
 def running():
     """Start it, without a window."""
-    # Imported here, since to look for the browser needs nothing installed.
+    # Imported here, because looking for the browser needs no installed package.
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -35,7 +35,7 @@ def served(history, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(_is_installed):
-    # Of a module only: while it runs, its event loop makes Django refuse the database to other tests.
+    # Only for one module: while it runs, its event loop makes Django refuse database access to other tests.
     with chromium.running() as browser:
         yield browser
 
@@ -53,7 +53,7 @@ def session(browser, served):
 
 @pytest.fixture
 def open_page(browser, served):
-    """A function that opens a page of a new visitor; at the end, nothing that no page may do was done."""
+    """A function that opens a page for a new visitor; at the end, fails if a page did something forbidden."""
     guards = []
 
     def open_page(**options):
@@ -68,7 +68,7 @@ def open_page(browser, served):
 
 @pytest.fixture
 def page(open_page):
-    """A page of somebody whom the shop does not know."""
+    """A page of a visitor whom the shop doesn't know."""
     return open_page()
 
 

@@ -7,7 +7,7 @@ document.addEventListener("securitypolicyviolation", event =>
 
 
 class Guard:
-    """Watch all pages of a context, and note what none may do."""
+    """Watches all pages of a context, and notes anything forbidden."""
 
     def __init__(self, context, url):
         self._context, self._url, self._complaints = context, url, []

@@ -1,8 +1,9 @@
 """
-Take the pictures of the README: ``python -m tests.browser.pictures``, or ``make pictures``; names may follow.
+Take the screenshots for the README: ``python -m tests.browser.pictures [NAME …]``, or ``make pictures``.
 
-From a shop of its own with the sample history, which ends when the picture is taken: no two runs give the same. The
-shop's clock is in a zone where it is a busy hour of the evening.
+They come from a separate shop with the sample history, which ends at the time
+of the screenshot, so no two runs give the same result. The shop's clock is set
+to a time zone where it is a busy hour of the evening.
 """
 
 from __future__ import annotations
@@ -67,12 +68,12 @@ def hold(page, _shop):
     return page, 420
 
 
-# In this order: the last one breaks what the others show.
+# In this order, because the last one breaks what the others show.
 STILLS = {take.__name__: take for take in (overview, event, failures, confirmation, hold)}
 
 
 def story(browser, served):
-    """Play the story once, and write it down in both schemes."""
+    """Play the story once, and save it in both colour schemes."""
     context = browser.new_context(**_options(served, STORY_SIZE))
     moving = {scheme: [] for scheme in SCHEMES}
     page = context.new_page()
@@ -88,11 +89,11 @@ def story(browser, served):
 
 
 def stills(browser, served, names):
-    """Take those pictures of the admin, each in both schemes."""
+    """Take those screenshots of the admin, each in both colour schemes."""
     context = browser.new_context(**_options(served, SIZE))
     page = context.new_page()
     page.goto(served.link)
-    # Without the navigation of the site, which tells nothing about these pages.
+    # Without the site's navigation, which says nothing about these pages.
     page.evaluate("localStorage.setItem('django.admin.navSidebarIsOpen', 'false')")
     for name in names:
         what, height = STILLS[name](page, served)
@@ -111,7 +112,7 @@ def stills(browser, served, names):
 
 
 def main(names):
-    """Take the pictures, or those that are named, and say how large each is."""
+    """Take the screenshots, or only the named ones, and print the size of each."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     expect.set_options(timeout=60_000)
     too_large = []

@@ -1,4 +1,4 @@
-"""The example shop as a process of its own, as ``make shop`` starts it."""
+"""The example shop in a separate process, as ``make shop`` starts it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETUP = f"{EVENTS}setup/"
 PATIENCE = 30  # seconds
 LINK = re.compile(r"^Admin: (\S+) ", re.MULTILINE)
 
-# Nothing would hold up or skip the event if it were resent.
+# An event that would neither be held up nor skipped if it were resent.
 UNFETTERED = """
     NOT EXISTS (SELECT 1 FROM brevo_events_outboxevent AS newer WHERE newer.contact = event.contact
         AND newer.object_id = event.object_id AND newer.id > event.id)
@@ -41,11 +41,11 @@ class Shop:
         return LINK.findall(self._log.read_text())[-1]
 
     def python(self, code):
-        """Run Python in the shop's project, beside the shop."""
+        """Run Python in the shop's project, next to the shop."""
         manage(self._database, "shell", "-v0", "-c", code)
 
     def event(self, status, number=0, where="TRUE"):
-        """Return the number of an event of the history that was not erased, counted from the newest."""
+        """Return the ID of an event in the history that wasn't erased, counted from the newest."""
         # One that waits does so for a retry; few of the cancelled ones were ever tried.
         found = self._rows(
             "SELECT id FROM brevo_events_outboxevent AS event WHERE status = ? AND email LIKE '%@example.%'"
@@ -56,11 +56,11 @@ class Shop:
         return found[0][0]
 
     def resendable(self, number=0):
-        """Return the number of a failed event that would go out at once if it were resent."""
+        """Return the ID of a failed event that would be sent at once if it were resent."""
         return self.event("failed", number, UNFETTERED)
 
     def order(self):
-        """Return the number of the newest order that Brevo has accepted, and whose cart was reported before it."""
+        """Return the ID of the newest order that Brevo has accepted, and whose cart was reported before it."""
         found = self._rows(
             "SELECT json_extract(body, '$.eventdata.data.id') FROM brevo_events_outboxevent AS event"
             " WHERE name = 'order_completed' AND status = 'sent' AND email LIKE '%@example.%' AND EXISTS"
@@ -70,14 +70,14 @@ class Shop:
         return found[0][0]
 
     def superseded(self):
-        """Return number and address of the newest event that another one made needless."""
+        """Return the ID and address of the newest superseded event."""
         query = (
             "SELECT id, email FROM brevo_events_outboxevent WHERE reason = 'superseded' AND email LIKE '%@example.%'"
         )
         return self._rows(f"{query} ORDER BY id DESC LIMIT 1")[0]
 
     def newest(self, email):
-        """Return the number of the newest event of an address."""
+        """Return the ID of the newest event of an address."""
         return self._rows("SELECT MAX(id) FROM brevo_events_outboxevent WHERE email = ?", email)[0][0]
 
     def failure(self):
@@ -132,7 +132,7 @@ def _environment(database):
 
 
 def _put_off(database):
-    # A history that was written a while ago would begin with a burst of what has fallen due since.
+    # A history that was written a while ago would start with a burst of the events that are due by now.
     with closing(sqlite3.connect(database)) as connection, connection:
         query = "UPDATE brevo_events_outboxevent SET due_at = datetime('now', '+1 hour') WHERE status = 'pending'"
         connection.execute(query)

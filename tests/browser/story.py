@@ -1,4 +1,4 @@
-"""The story that the moving picture of the README tells, frame by frame."""
+"""The story told by the README's animated picture, frame by frame."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CAPTION = """text => {
 
 
 def frames(page):
-    """Play the story on a page of a new visitor; each time that it yields, there is something to see."""
+    """Play the story on a page of a new visitor; yield each time there is something to see."""
 
     def show(caption):
         page.evaluate(CAPTION, caption)

@@ -6,7 +6,7 @@ from tests.browser.guard import Guard
 
 
 class GuardTests:
-    """A guard that sees nothing would let every other test pass."""
+    """If the guard noticed nothing, every other test would pass."""
 
     @pytest.mark.parametrize(
         ("code", "complaint"),

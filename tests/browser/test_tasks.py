@@ -1,4 +1,4 @@
-"""What people come to the admin for, and in how many clicks they have it."""
+"""What people come to the admin for, and how many clicks they need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When delivery goes on hold, and for whom it goes on: an ill Brevo, events that are always refused, probes."""
+"""When delivery is put on hold, and when it goes on: a failing Brevo, events that are always refused, probes."""
 
 from __future__ import annotations
 

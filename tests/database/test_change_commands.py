@@ -336,7 +336,7 @@ class CancelTests:
 
 
 class InATransactionTests:
-    """A command that a view calls in its own transaction."""
+    """A command called by a view in its own transaction."""
 
     @pytest.fixture(autouse=True)
     def _inline(self, settings, by_hand):

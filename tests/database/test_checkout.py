@@ -1,4 +1,4 @@
-"""What Brevo is told of a cart that is changed, emptied and ordered, in whatever order a shop does it."""
+"""What Brevo gets about a cart that is changed, emptied and ordered, in whatever order a shop does that."""
 
 from __future__ import annotations
 

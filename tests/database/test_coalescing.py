@@ -1,4 +1,4 @@
-"""What must not go out any more: older events of a key, expired ones, and those that a user has ended."""
+"""Events that must not be sent any more: older events of a key, expired ones, and those that a user has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Database connections that die in silence, as a firewall that forgets them makes them."""
+"""Database connections that die silently, as when a firewall forgets them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README and the documentation say is tried here: snippets, commands, links, and the reference pages."""
+"""Tests of the README and the documentation: snippets, commands, links, and the reference pages."""
 
 from __future__ import annotations
 

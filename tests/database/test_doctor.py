@@ -1,4 +1,4 @@
-"""The doctor, on a fresh shop with all well, then with one thing at a time broken."""
+"""The doctor on a fresh shop: everything right, then one thing at a time broken."""
 
 from __future__ import annotations
 

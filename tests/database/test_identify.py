@@ -1,4 +1,4 @@
-"""Calls of identify: captured, ordered and shown like any event, and sent to an address of their own."""
+"""Calls of identify: captured, ordered and shown like any event, but sent to their own URL."""
 
 from __future__ import annotations
 

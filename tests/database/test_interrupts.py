@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment of a command, its checks included, shows the key in no frame."""
+"""Ctrl-C at any moment of a command, including its checks, never shows the key in a frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/monitoring.md tells people to copy does what it says: alerts on a hold, and probes of the liveness file."""
+"""The recipes in docs/monitoring.md work: alerts on a hold, and probes of the liveness file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An outage is one line of level ERROR in the log: not one for each event, nor one for each try."""
+"""An outage is one log line of level ERROR: not one for each event or attempt."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def analyse(model):
 
 
 def plan_of(sql):
-    """Return how the database reads what a statement asks for."""
+    """Return the database's plan for a statement."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {'QUERY PLAN' if connection.vendor == 'sqlite' else ''} {sql}")
         # MariaDB also names the indexes that it does not use.
@@ -107,7 +107,7 @@ def key_of(sql):
 
 @pytest.mark.usefixtures("_crowded")
 class SurpriseTests:
-    """The planner looked while nothing waited."""
+    """The statistics were taken while nothing was waiting."""
 
     def test_the_line_of_a_contact_is_found_by_its_index_all_the_same(self):
         with CaptureQueriesContext(connection) as queries:

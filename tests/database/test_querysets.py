@@ -190,7 +190,7 @@ class OutdatedTests:
 
 
 class ExpiredTests:
-    """What must not go out any more is not resent, unless that is asked for."""
+    """Events that must not be sent any more are not resent unless asked for."""
 
     @pytest.mark.parametrize(
         "fields",

@@ -1,4 +1,4 @@
-"""What must not happen to a request, a worker or an event, whatever else goes wrong."""
+"""What must never happen to a request, a worker or an event, whatever else goes wrong."""
 
 from __future__ import annotations
 

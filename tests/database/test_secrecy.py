@@ -192,7 +192,7 @@ class LibrariesTests:
 
 
 class FailureTests:
-    """Whatever sending runs into: an answer, or an interrupt without the frames that show the key."""
+    """Whatever happens while sending is an answer, or an interrupt without the frames that contain the key."""
 
     PLACES = [
         (socket.socket, "connect"),

@@ -1,4 +1,4 @@
-"""How many statements a delivery costs, and how they read on each database."""
+"""How many statements a delivery takes, and their SQL on each database."""
 
 from __future__ import annotations
 

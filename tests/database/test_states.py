@@ -1,4 +1,4 @@
-"""Every step of an event, in every state: what the table in ``states`` says must hold afterwards."""
+"""Every step of an event, in every state: the table in ``states`` must hold afterwards."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-Customers who edit, order and cancel at once, while workers deliver: no deadlock, and nothing stale goes out last.
+Customers edit, order and cancel at once while workers deliver: no deadlock, and nothing stale is sent last.
 
-For longer than the suite has time for: ``STORM_SECONDS=60 pytest … -s`` prints what was seen.
+To run it for longer than the suite has time for: ``STORM_SECONDS=60 pytest -k storm -s`` prints what was seen.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DELAYS = [None, None, 0.3, 1.5]
 
 
 class Customers:
-    """Capture, order and cancel in some threads, each transaction on one to three keys in any order."""
+    """Threads that capture, order and cancel, each transaction on one to three keys in any order."""
 
     def __init__(self, count):
         self.errors = []
@@ -99,7 +99,7 @@ class Customers:
 
 
 class Watch:
-    """Look at the invariants of delivery over and over."""
+    """Checks the invariants of delivery over and over."""
 
     def __init__(self):
         self.broken = Counter()

@@ -26,7 +26,7 @@ def all_sent(count):
 
 @pytest.fixture
 def engine(fake_brevo, monkeypatch):
-    """The engine as it is in production: under test it starts no thread."""
+    """The engine as in production: under test it starts no thread."""
     monkeypatch.setattr("brevo_events.engines.background.is_testing", lambda: False)
     engine = ThreadEngine()
     yield engine

@@ -1022,7 +1022,7 @@ class SupersedesTests:
 @pytest.mark.usefixtures("by_hand")
 @pytest.mark.django_db(transaction=True)
 class ImpliedByTests:
-    """A thing was opened, and closed, or deleted, which implies that it is closed."""
+    """An object was opened, then closed or deleted; deleting it implies that it is closed."""
 
     def opened(self, **options):
         return track("opened", ADA, object_id="x", **options)

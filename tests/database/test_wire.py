@@ -14,7 +14,7 @@ from tests.conftest import KEY
 
 @pytest.fixture
 def plain_server():
-    """A server that knows nothing of Brevo: what arrives is kept as it came."""
+    """A server that knows nothing about Brevo, and stores everything as it arrives."""
     received = []
 
     class Keeping(BaseHTTPRequestHandler):

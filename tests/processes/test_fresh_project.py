@@ -1,4 +1,4 @@
-"""The doctor in a project of its own, as a shop would run it: all good, then with one thing at a time broken."""
+"""The doctor in a separate project, as a shop would run it: everything right, then one thing at a time broken."""
 
 from __future__ import annotations
 

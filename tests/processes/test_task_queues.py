@@ -1,4 +1,4 @@
-"""Task queues with real workers: what is captured is sent, whatever dies."""
+"""Task queues with real workers: every captured event is sent, whatever dies."""
 
 from __future__ import annotations
 

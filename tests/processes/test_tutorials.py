@@ -35,7 +35,7 @@ def free_port():
 
 
 class Script:
-    """What a reader of a page types, as a shell script, and in ``expected`` the lines that it should print."""
+    """The input that a page's reader types, as a shell script, and in ``expected`` the lines it should print."""
 
     def __init__(self, page, wheel):
         self.parts = [BEGIN]

@@ -301,7 +301,7 @@ class RefusalTests:
 
 
 class SizeTests:
-    """What is much too large is refused before all of it was looked at."""
+    """A value that is much too large is refused before all of it has been read."""
 
     @pytest.mark.parametrize(
         "value",

@@ -402,7 +402,7 @@ class CoalesceTests:
 
 
 class SpanTests:
-    """What ``delay`` and ``expires`` have in common."""
+    """What ``delay`` and ``expires`` share."""
 
     @pytest.mark.parametrize("option", ["delay", "expires"])
     @pytest.mark.parametrize(
@@ -479,7 +479,7 @@ class SpanTests:
 
 @pytest.mark.parametrize("option", ["supersedes", "implied_by"])
 class NamesTests:
-    """What ``supersedes`` and ``implied_by`` have in common."""
+    """What ``supersedes`` and ``implied_by`` share."""
 
     @pytest.mark.parametrize(
         ("given", "names"),
@@ -613,7 +613,7 @@ class ContactTests:
             ("\u212bsa@example.com", "åsa@example.com"),
             ("οδυσσευς@example.com", "οδυσσευσ@example.com"),
             ("straße@example.com", "strasse@example.com"),
-            # Not the same to us, and said so in docs/privacy.md.
+            # Different addresses for us, as docs/privacy.md says.
             ("jose\u0301@example.com", "josé@example.com"),
             ("ada@example.com.", "ada@example.com"),
             ("ada\u200b@example.com", "ada@example.com"),

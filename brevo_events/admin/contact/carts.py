@@ -1,4 +1,4 @@
-"""What Brevo knows about a cart, by the events of its object: pure."""
+"""What Brevo knows about a cart, judging by the events of its object. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from brevo_events.times import between, exactly
 
 @dataclass(frozen=True, slots=True)
 class CartVerdict:
-    """What Brevo knows about a cart; ``kind`` is the status that its colour is of."""
+    """What Brevo knows about a cart; ``kind`` is the status that determines its colour."""
 
     text: str
     note: str = ""
@@ -24,10 +24,10 @@ class CartVerdict:
 
 
 def verdict_on(events: Sequence[OutboxEvent]) -> CartVerdict | None:
-    """Return what Brevo knows about a cart, by all its events, oldest first; None if they are of no cart."""
+    """Return what Brevo knows about a cart, given all its events, oldest first; None if they aren't about a cart."""
     order, newest = _last(events, ORDER_COMPLETED), _last(events, CART_UPDATED, CART_DELETED)
     known = _last([event for event in events if _known_at(event)], CART_UPDATED, CART_DELETED)
-    # A cart that is filled again after its order begins anew.
+    # A cart that is filled again after its order starts from scratch.
     if order and not (known and known.pk > order.pk):
         return _of_order(order, events)
     if known:

@@ -20,7 +20,7 @@ MAX_OF_OBJECTS = 1000  # events by which the carts of a page are judged
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event of the contact: ``took`` is the time from its capture to its end."""
+    """An event of the contact; ``took`` is the time from its capture to its end."""
 
     shown: Other
     took: str
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The events of one object that are on a page, oldest first, and the verdict on all events of the object."""
+    """The events of one object on a page, oldest first, and the verdict on all events of the object."""
 
     object_id: str
     url: str
@@ -41,10 +41,11 @@ def groups_of(
     events: list[OutboxEvent], of_contact: OutboxEventQuerySet, list_url: str, *, shows_contact: bool
 ) -> list[Group]:
     """
-    Return the events of a page, newest first, by object: that of the newest event comes first.
+    Return the events of a page, newest first, by object: the object with the newest event comes first.
 
-    ``of_contact`` are all events of the contact; the newest 1,000 of these
-    objects are read too, because an order may be on another page than its cart.
+    ``of_contact`` are all events of the contact. The newest 1,000 events of
+    these objects are read as well, because an order may be on another page than
+    its cart.
     """
     grouped: dict[str | None, list[OutboxEvent]] = defaultdict(list)
     for event in events:
@@ -54,7 +55,7 @@ def groups_of(
 
 
 def _known(events: list[OutboxEvent], of_contact: OutboxEventQuerySet) -> dict[str | None, list[OutboxEvent]]:
-    """Return all events of the objects of some events, each object's oldest first."""
+    """Return all events of some events' objects, each object's oldest first."""
     objects = {event.object_id for event in events if event.object_id is not None}
     more = of_contact.filter(object_id__in=objects).defer("body").order_by("-pk")[:MAX_OF_OBJECTS] if objects else ()
     known: dict[str | None, list[OutboxEvent]] = defaultdict(list)
@@ -65,7 +66,7 @@ def _known(events: list[OutboxEvent], of_contact: OutboxEventQuerySet) -> dict[s
 
 def _group(events: list[OutboxEvent], known: list[OutboxEvent], list_url: str, shows_contact: bool) -> Group:
     object_id = events[0].object_id
-    # A search for an object that is an address would tell whose it is.
+    # A search for an object that is an address would reveal the address.
     can_search = object_id is not None and (shows_contact or "@" not in object_id)
     return Group(
         object_id=object_of(events[0], shows_contact=shows_contact),

@@ -1,4 +1,4 @@
-"""A contact's page: all events of one person, by object, with what Brevo knows about each cart."""
+"""A contact's page: all of a person's events, by object, with what Brevo knows about each cart."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ ON_PAGE = 50  # events
 
 class ContactPage:
     """
-    The page of the contact of an event, and the export of all that is kept of it.
+    The page of an event's contact, and the export of everything stored about them.
 
-    Its address has the ID of one of the contact's events: an address, or a hash
-    that anybody can compute of one, would stay in logs and histories.
+    Its URL contains the ID of one of the contact's events, because an address,
+    or its hash, which anyone can compute, would stay in logs and browser
+    histories.
     """
 
     def __init__(self, model_admin: ModelAdmin[Any]) -> None:
@@ -48,7 +49,7 @@ class ContactPage:
         self._site = model_admin.admin_site
 
     def urls(self) -> list[URLPattern]:
-        """Return the addresses of the page and of its button."""
+        """Return the URLs of the page and of its button."""
         show, export = self._site.admin_view(require_safe(self.show)), self._site.admin_view(require_POST(self.export))
         return [
             path("contact/<int:pk>/", show, name="brevo_events_outboxevent_contact"),
@@ -86,7 +87,7 @@ class ContactPage:
         return TemplateResponse(request, TEMPLATE, context)
 
     def export(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        """Return all that is kept of the contact as a JSON file, with an entry in the admin's log."""
+        """Return everything stored about the contact as a JSON file, and leave an entry in the admin's log."""
         event = self._event(request, pk)
         if not may_see_contacts(request):
             raise PermissionDenied
@@ -119,7 +120,7 @@ class ContactPage:
 
 
 def _consent_to(event: OutboxEvent) -> str:
-    """Return what the project's ``CONSENT`` says of an event today, empty if there is none."""
+    """Return what the project's ``CONSENT`` says about an event today; empty without one."""
     try:
         if settings.consent() is None:
             return ""

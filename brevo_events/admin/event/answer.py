@@ -1,4 +1,4 @@
-"""The sentence that an event's page begins with: what became of the event, and why."""
+"""The sentence at the top of an event's page: what happened to the event, and why."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ LinkTo = Callable[[OutboxEvent], SafeString]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The sentence, as markup, and what else to know."""
+    """The sentence, as markup, and further facts."""
 
     sentence: SafeString | str
     note: str | Promise = ""
 
 
 def answer_of(history: History, link_to: LinkTo, *, shows_contact: bool) -> Answer:
-    """Return what became of an event; ``link_to`` makes the link to another one."""
+    """Return what happened to an event; ``link_to`` makes the link to another one."""
     event = history.event
     if event.status == Status.SENT:
         return _accepted(history, shows_contact)
@@ -49,7 +49,7 @@ def answer_of(history: History, link_to: LinkTo, *, shows_contact: bool) -> Answ
 
 
 def state_word(event: OutboxEvent) -> str:
-    """Return where an event is on its way, in a word or two."""
+    """Return an event's state in a word or two."""
     if event.status == Status.SENT:
         return _("Accepted")
     if event.status == Status.CANCELLED and event.reason == Reason.SUPERSEDED:
@@ -94,7 +94,7 @@ def _failed(history: History, shows_contact: bool) -> Answer:
 
 
 def _words(attempt: SendAttempt, shows_contact: bool) -> SafeString | str:
-    """Return Brevo's own words, or the code if they are not for this user."""
+    """Return Brevo's own words, or the code if this user may not see them."""
     if shows_contact and attempt.response_code and attempt.message:
         message = attempt.message
         shortened = message if len(message) <= MAX_QUOTED else f"{message[:MAX_QUOTED]} …"

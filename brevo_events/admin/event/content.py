@@ -1,4 +1,4 @@
-"""What was sent, for people: a list of dicts becomes a table, other values a list of names and values."""
+"""The data that was sent, for people: a list of dicts becomes a table, other values a list of names and values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A list of dicts; ``left_out`` says how many rows and columns it has besides."""
+    """A list of dicts; ``left_out`` says how many more rows and columns it has."""
 
     name: str
     columns: list[Cell]
@@ -45,7 +45,7 @@ class Content:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was sent but the names of event, contact and object."""
+        """Whether nothing was sent except the names of event, contact and object."""
         return not (self.tables or self.values or self.about_contact)
 
 
@@ -94,11 +94,11 @@ def _is_table(value: Any) -> bool:
 def _table(name: str, rows: list[Mapping[str, Any]]) -> Table:
     keys = list(dict.fromkeys(key for row in rows for key in row))
     kinds = {key: _kind(row[key] for row in rows if row.get(key) is not None) for key in keys}
-    # A price of 89 stands below one of 14.50 as 89.00.
+    # A price of 89 is shown as 89.00 in the same column as 14.50.
     fractions = {
         key for key, kind in kinds.items() if kind == "number" and any(type(row.get(key)) is float for row in rows)
     }
-    # Addresses of pages and pictures take much room, and say little.
+    # URLs of pages and images take up much room and say little.
     keys.sort(key=lambda key: kinds[key] == "url")
     shown = keys[:MAX_COLUMNS]
     return Table(

@@ -1,4 +1,4 @@
-"""All that is known about one event: read once, for its sentence, its timeline and its facts."""
+"""Everything known about one event, read once for its sentence, its timeline and its facts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.querysets import OutboxEventQuerySet
 from brevo_events.retry import Verdict, decide
 
-MAX_REQUESTS = 50  # the newest ones; resends may have made many
-SAME_RESEND = timedelta(minutes=1)  # between the log of the admin and the moment in the row
+MAX_REQUESTS = 50  # only the newest; resends may have made many
+SAME_RESEND = timedelta(minutes=1)  # between the entry in the admin's log and the time in the row
 
 
 class Failure(NamedTuple):
-    """A failure that was final until somebody sent the event again."""
+    """A failure that was final until someone resent the event."""
 
     at: datetime
     verdict: Verdict
@@ -36,10 +36,10 @@ class Failure(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class History:
     """
-    What has happened to an event, and what it waits for.
+    What has happened to an event, and what it is waiting for.
 
-    ``attempts`` are the newest 50, oldest first, ``is_cut`` says that there
-    were more. ``entries`` are what operators did, and the resend of a command.
+    ``attempts`` are the newest 50, oldest first; ``is_cut`` says that there are
+    more. ``entries`` are the actions of operators, and a resend by a command.
     ``current`` are the attempts since the last resend.
     """
 
@@ -67,7 +67,7 @@ class History:
 
     @property
     def operator(self) -> str:
-        """Who cancelled or erased the event, if that was the last thing that an operator did."""
+        """The operator who cancelled or erased the event, if that was an operator's last action."""
         last = self.entries[-1] if self.entries else None
         return last.by if last and last.action in ("cancel", "erase") else ""
 
@@ -100,7 +100,7 @@ def ended_at(attempt: SendAttempt) -> datetime:
 
 
 def _with_other_resend(event: OutboxEvent, attempts: list[SendAttempt], entries: list[log.Entry]) -> list[log.Entry]:
-    """Add a resend that only the row tells of: nothing is sent before an event is available."""
+    """Add a resend that only the row shows, because nothing is sent before an event is available."""
     margin, at = timedelta(seconds=1), event.available_at
     if at > timezone.now() or not any(attempt.started_at + margin < at for attempt in attempts):
         return entries
@@ -111,7 +111,7 @@ def _with_other_resend(event: OutboxEvent, attempts: list[SendAttempt], entries:
 
 
 def _generations(attempts: list[SendAttempt], resends: list[datetime]) -> list[list[SendAttempt]]:
-    """Return the attempts before the first resend, between any two, and after the last."""
+    """Return the attempts before the first resend, between resends, and after the last one."""
     bounds: list[datetime | None] = [None, *resends, None]
     return [
         [
@@ -124,7 +124,7 @@ def _generations(attempts: list[SendAttempt], resends: list[datetime]) -> list[l
 
 
 def _final(attempts: list[SendAttempt], max_attempts: int | None) -> Failure | None:
-    """Return how the last of these attempts ended the event, None if it did not fail by it."""
+    """Return how the last of these attempts ended the event, or None if the event didn't fail because of it."""
     if not attempts or max_attempts is None or is_accepted(attempts[-1].response_code):
         return None
     *before, last = attempts
@@ -139,7 +139,7 @@ def _final(attempts: list[SendAttempt], max_attempts: int | None) -> Failure | N
 
 
 def max_attempts() -> int | None:
-    """Return how often an event is tried, None if the setting is wrong."""
+    """Return how often an event is tried, or None if the setting is invalid."""
     try:
         return int(settings.MAX_ATTEMPTS)
     except InvalidSetting:

@@ -1,4 +1,4 @@
-"""An event's page: the sentence, the timeline, what was sent, facts and links."""
+"""An event's page: the sentence, the timeline, the data that was sent, facts and links."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from brevo_events.times import ago, clock, day, zone
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A line beside the timeline: what it is about, its value, and a quiet remark; ``url`` makes the value a link."""
+    """A line next to the timeline: a label, its value, and a short note; ``url`` makes the value a link."""
 
     label: str
     value: str
@@ -43,7 +43,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A row in a list of events: how one of the same contact fared."""
+    """A row in a list of events: what happened to another event of the same contact."""
 
     event: OutboxEvent
     word: str
@@ -55,7 +55,7 @@ class Other:
 
 
 class EventPage:
-    """Everything that the template of one event shows."""
+    """Everything that the template of an event's page shows."""
 
     def __init__(self, model_admin: ModelAdmin[OutboxEvent], request: HttpRequest, event: OutboxEvent) -> None:
         self._admin, self._request, self._event = model_admin, request, event
@@ -63,7 +63,7 @@ class EventPage:
         self._shows_contact = may_see_contacts(request)
 
     def context(self) -> dict[str, Any]:
-        """Return the context, by some fifteen queries, however many attempts and other events there are."""
+        """Return the context, with some fifteen queries, however many attempts and other events there are."""
         event, shows_contact = self._event, self._shows_contact
         events: OutboxEventQuerySet = self._admin.get_queryset(self._request)  # type: ignore[assignment]
         history, related = history_of(event, events), related_to(event, events)
@@ -125,7 +125,7 @@ class EventPage:
         email = contact_of(event, shows_contact=shows_contact)
         facts = [Fact(_("Contact"), email, count, self._address("contact", event.pk))]
         if object_id := object_of(event, shows_contact=shows_contact):
-            # A search for an object that is an address would tell whose it is.
+            # A search for an object that is an address would reveal the address.
             can_search = shows_contact or "@" not in object_id
             url = f"{self._address('changelist')}?{urlencode({'q': event.object_id})}" if can_search else ""
             facts.append(Fact(_("Object"), object_id, count_of(related.of_object), url))

@@ -1,4 +1,4 @@
-"""Which events belong to an event: what replaced it, what it waits for, and the others of its contact."""
+"""The events related to an event: the one that replaced it, the one it waits for, and its contact's others."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from brevo_events.clock import UtcNow
 from brevo_events.models import OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet
 
-MAX_NEWER = 200  # events of an object among which is looked for what replaced one
+MAX_NEWER = 200  # events of an object that are searched for the one that replaced another
 MAX_COUNTED = 1000  # events of a contact
 MAX_OTHERS = 10
-AT_CAPTURE = timedelta(seconds=1)  # an event that replaces others does it right after its own INSERT
+AT_CAPTURE = timedelta(seconds=1)  # an event that replaces others does so right after its own INSERT
 
 
 @dataclass(frozen=True, slots=True)
 class Related:
     """
-    The other events of a contact.
+    A contact's other events.
 
     ``count`` includes the event itself, and so does ``of_object``, the number
-    that have the same object. ``others`` are the nearest ones in time, oldest
-    first, those of the same object before all others.
+    of events with the same object. ``others`` are the nearest in time, oldest
+    first; those with the same object take precedence.
     """
 
     count: int = 0
@@ -37,7 +37,7 @@ class Related:
 
 
 def successor_of(event: OutboxEvent, events: OutboxEventQuerySet) -> OutboxEvent | None:
-    """Return the event that replaced a superseded one, or None if it is not known any more."""
+    """Return the event that replaced a superseded one, or None if that is no longer known."""
     if event.reason != Reason.SUPERSEDED or event.is_erased or not event.is_finished:
         return None
     newer = events.filter(contact=event.contact, object_id=event.object_id, pk__gt=event.pk)
@@ -45,25 +45,25 @@ def successor_of(event: OutboxEvent, events: OutboxEventQuerySet) -> OutboxEvent
 
 
 def successor_among(event: OutboxEvent, newer: Iterable[OutboxEvent]) -> OutboxEvent | None:
-    """Return which of the newer events of the same contact and object, in their order, replaced an event."""
+    """Return which of the newer events of the same contact and object, given in order, replaced an event."""
     if event.finished_at is None:
         return None
     end = event.finished_at
     known = [other for other in newer if other.created_at <= end + AT_CAPTURE]
-    # The capture of an order ends the reports of its cart that are still pending.
+    # The capture of an order ends its cart's pending reports.
     at_capture = [other for other in known if other.name != event.name and end - other.created_at < AT_CAPTURE]
-    # The newest report of a cart is sent in place of older ones, which may be a chain.
+    # A cart's newest report is sent in place of older ones, perhaps through a chain of replacements.
     heirs = [other for other in known if event.coalesce_key and other.coalesce_key == event.coalesce_key]
     sent = [other for other in heirs if other.reason != Reason.SUPERSEDED]
     return next(iter([*at_capture, *sent, *reversed(known)]), None)
 
 
 def ahead_of(event: OutboxEvent, events: OutboxEventQuerySet) -> OutboxEvent | None:
-    """Return the event of the same contact that a pending one waits for, or None if it is its turn."""
+    """Return the event of the same contact that a pending one waits for, or None if it is next."""
     if event.status != Status.PENDING:
         return None
     line = events.filter(contact=event.contact, available_at__lte=UtcNow()).exclude(pk=event.pk).order_by("pk")
-    # Each status by itself, because then the index gives the first at once.
+    # One query per status, because the index then gives the first at once.
     first = line.filter(status=Status.PENDING, pk__lt=event.pk)
     in_flight = line.filter(status=Status.SENDING)
     heads: Any = [Subquery(each.values("pk")[:1]) for each in (in_flight, first)]

@@ -1,4 +1,4 @@
-"""The row whose change caused an event, and where the admin shows it."""
+"""The row whose change caused an event, and its page in the admin."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from brevo_events.models import OutboxEvent
 
 def source_of(event: OutboxEvent, site: AdminSite, request: HttpRequest) -> tuple[str, str] | None:
     """
-    Return the name of the row whose change caused an event, and its page, empty if the user has none.
+    Return the name of the row whose change caused an event, and the URL of its page, empty if the user has none.
 
-    A row that has no page of its own is often edited on the page of another
-    one, as a cart's lines are: then that is the page.
+    A row without a page of its own is often edited on another row's page, like
+    a cart's lines: then it is that page.
     """
     label, _colon, key = event.source.partition(":")
     try:
@@ -42,12 +42,12 @@ def source_of(event: OutboxEvent, site: AdminSite, request: HttpRequest) -> tupl
 
 
 def _name(model: type[Model], key: str, request: HttpRequest) -> str:
-    # The key may be an address, or whatever else names a person.
+    # The key may be an address, or something else that identifies a person.
     return f"{model._meta.verbose_name} {key}" if may_see_contacts(request) else str(model._meta.verbose_name)
 
 
 def _parent(model: type[Model], key: str, site: AdminSite, request: HttpRequest) -> tuple[type[Model], str] | None:
-    """Return the model on whose pages rows of this one are edited, and the key of this row's."""
+    """Return the model on whose pages rows of this model are edited, and the key of this row's parent."""
     for field in model._meta.get_fields():
         parent = field.related_model
         if not isinstance(field, ForeignKey) or not isinstance(parent, type):

@@ -1,4 +1,4 @@
-"""Every step of an event, from its capture to its end or to what comes next."""
+"""Every step of an event, from its capture to its end or its next step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from brevo_events.times import ago, between, clock, day
 OVERDUE_AFTER = timedelta(seconds=10)
 FOLDED_FROM = 4  # equal answers in a row
 
-OPERATOR = "operator"  # the kind of a step that a person made, besides the statuses
+OPERATOR = "operator"  # the kind of a step made by a person, in addition to the statuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,9 @@ class Step:
     """
     One line of the timeline; ``kind`` is the end of its class.
 
-    ``at`` is None if it has no time yet. ``link`` is an event that ``title`` is
-    followed by. ``folded`` are times of equal steps that this one stands for.
+    ``at`` is None if it has no time yet. ``link`` is an event shown after
+    ``title``. ``folded`` are the times of the equal steps that this one
+    represents.
     """
 
     title: str
@@ -44,7 +45,7 @@ class Step:
     detail: str = ""
     hint: str | Promise = ""
     folded: tuple[str, ...] = ()
-    # As they are shown: the day only if it differs from the step before.
+    # As shown: the day only if it differs from that of the previous step.
     day: str = ""
     clock: str = ""
     gap: str = ""
@@ -65,7 +66,7 @@ def timeline(history: History, *, shows_contact: bool) -> list[Step]:
 
 
 def phrase(code: int | None, error: str = "") -> str:
-    """Return an answer in short: 400 Bad Request, 204 Accepted, or that there was none."""
+    """Return an answer in short, such as 400 Bad Request or 204 Accepted, or that there was none."""
     if code is None:
         return _("No answer (%s)") % error if error else _("No answer")
     if is_accepted(code):
@@ -78,7 +79,7 @@ def phrase(code: int | None, error: str = "") -> str:
 
 def _request(history: History, attempt: SendAttempt, shows_contact: bool) -> Step:
     note = _("after %d ms") % attempt.duration_ms
-    # Attempts that the state of delivery is to blame for are not counted: then no number is known for each.
+    # Attempts that failed because of the state of delivery aren't counted, so the individual numbers are unknown.
     if attempt in history.current and len(history.current) == history.event.attempts and history.max_attempts:
         told = {"number": history.current.index(attempt) + 1, "most": history.max_attempts}
         numbered = _("attempt %(number)d of %(most)d") % told
@@ -98,7 +99,7 @@ def _meaning(attempt: SendAttempt) -> str | Promise:
 
 
 def _message(attempt: SendAttempt, shows_contact: bool) -> str:
-    # Brevo may repeat the address in it.
+    # Brevo may repeat the address in its message.
     if not shows_contact:
         return ""
     parts = [attempt.error if attempt.response_code else "", attempt.message]
@@ -106,7 +107,7 @@ def _message(attempt: SendAttempt, shows_contact: bool) -> str:
 
 
 def _folded(history: History, steps: list[Step]) -> Iterator[Step]:
-    """Let one step stand for the middle of many equal answers in a row, unless somebody resent the event meanwhile."""
+    """Fold the middle of many equal answers in a row into one step, unless someone resent the event in between."""
     resends = [entry.at for entry in history.entries if entry.action == "resend"]
     for _alike, group in groupby(
         steps, lambda step: (step.title, step.detail, sum(step.at is not None and at <= step.at for at in resends))
@@ -118,7 +119,7 @@ def _folded(history: History, steps: list[Step]) -> Iterator[Step]:
         first, *middle, last = equal
         yield first
         yield _fold(middle)
-        # What it means has been said.
+        # Its meaning has already been shown.
         yield replace(last, hint="")
 
 
@@ -154,7 +155,7 @@ def _end(history: History) -> Iterator[Step]:
     if not event.is_finished or event.finished_at is None:
         return
     if event.status == Status.SENT:
-        # The answer itself says so.
+        # The answer itself already says so.
         if history.last is None or not is_accepted(history.last.response_code):
             yield Step(_("Accepted"), event.finished_at, Status.SENT)
     elif event.status == Status.FAILED:
@@ -205,7 +206,7 @@ def _next_attempt(history: History, due_at: datetime) -> Step:
     if now < due_at:
         return Step(title, due_at, Status.PENDING, ago(due_at), hint="" if not is_stopped else history.state.title)
     if is_stopped:
-        # The time of its own is over, and says nothing.
+        # Its own due time is in the past, and irrelevant.
         return Step(_("Waits"), None, Status.PENDING, hint=history.state.title)
     if now - due_at > OVERDUE_AFTER:
         return Step(_("Overdue since"), due_at, Status.PENDING, ago(due_at))
@@ -213,7 +214,7 @@ def _next_attempt(history: History, due_at: datetime) -> Step:
 
 
 def attempt_title(history: History) -> str:
-    """Return what the next attempt is called."""
+    """Return the name of the next attempt."""
     if not history.event.attempts or not history.max_attempts:
         return _("Next attempt")
     return _("Attempt %(number)d of %(most)d") % {
@@ -223,7 +224,7 @@ def attempt_title(history: History) -> str:
 
 
 def _timed(steps: Iterable[Step]) -> list[Step]:
-    """Write the times of steps, with the time since the step before."""
+    """Format the times of steps, with the time since the previous step."""
     shown: list[Step] = []
     before: datetime | None = None
     for step in steps:

@@ -1,4 +1,4 @@
-"""The charts of the overview: what was accepted, what failed and what waits, by hour and by day."""
+"""The charts on the overview: accepted, failed and waiting events, by hour and by day."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from brevo_events.journal import Interruption
 from brevo_events.times import rough_length
 
 DAYS_A_LABEL, HOURS_A_LABEL = 14, 6
-# Where each value leads in the list: the tab, and which moment of an event counts.
+# Where each value links to in the list: the tab, and which of an event's times counts.
 TABS = (("sent", "finished"), ("failed", "finished"), ("waiting", "captured"))
 
 
 class Cell(NamedTuple):
-    """A value in the table of a chart, and the list of its events, if there are any."""
+    """A value in the table of a chart, and the link to its events, if there are any."""
 
     text: str
     url: str
@@ -32,7 +32,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryChart:
-    """A chart with its legend, and the same figures as rows of a table; ``shaded`` names what its bands are."""
+    """A chart with its legend, and the same figures as rows of a table; ``shaded`` explains its bands."""
 
     key: str
     title: str
@@ -45,7 +45,7 @@ class DeliveryChart:
 
 
 def delivery_charts(found: Figures, interruptions: Sequence[Interruption], address: str) -> list[DeliveryChart]:
-    """Return both charts; ``address`` is that of the list, to which each bar leads."""
+    """Return both charts; ``address`` is the URL of the list, to which each bar links."""
     hours = [(_hour(one.start), _label_of_hour(one.start)) for one in found.hours]
     last = len(found.days) - 1
     days = [
@@ -99,7 +99,7 @@ def _cells(bar: Bar) -> list[Cell]:
 
 
 def _urls(span: Span, address: str) -> list[str]:
-    # With its offset: where the clock is put back, an hour comes twice.
+    # With its UTC offset, because an hour occurs twice when the clocks go back.
     start, end = (timezone.localtime(moment).isoformat(timespec="minutes") for moment in (span.start, span.end))
     return [
         f"{address}?{urlencode({'status': status, 'when': when, 'from': start, 'to': end})}" for status, when in TABS
@@ -114,7 +114,7 @@ def _band(interruption: Interruption, spans: Sequence[Span]) -> Band | None:
 
 
 def _place(moment: datetime, spans: Sequence[Span]) -> float:
-    """Return where a moment is on the axis, on which all days are of one width, also those with 23 or 25 hours."""
+    """Return the position of a time on the axis, on which all days are equally wide, even those with 23 or 25 hours."""
     for place, span in enumerate(spans):
         if moment < span.end:
             within = (moment - span.start) / (span.end - span.start)
@@ -123,7 +123,7 @@ def _place(moment: datetime, spans: Sequence[Span]) -> float:
 
 
 def _interrupted(span: Span, interruptions: Sequence[Interruption]) -> str:
-    """Return for how long delivery was on hold and paused in a span, in words."""
+    """Return how long delivery was on hold and paused in a span, in words."""
     told = []
     for kind, text in _shaded():
         parts = [

@@ -1,4 +1,4 @@
-"""Failures in groups: what each group's row on the overview says, and its button."""
+"""Groups of failures: the row of each group on the overview, and its button."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RESEND = ACTIONS["resend"]
 
 
 class FailureRow(NamedTuple):
-    """What is shown of a group; ``resend`` is the text of its button, empty if all of its events are tried again."""
+    """The row of a group; ``resend`` is the text of its button, empty if all of its events will be retried anyway."""
 
     group: FailureGroup
     url: str
@@ -48,7 +48,7 @@ class Failures:
         self._site = model_admin.admin_site
 
     def urls(self) -> list[URLPattern]:
-        """Return the address of the buttons."""
+        """Return the URL of the buttons."""
         resend = self._site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(self.resend))
         return [path("overview/resend/", resend, name="brevo_events_outboxevent_resend_failures")]
 
@@ -57,19 +57,19 @@ class Failures:
         return self._admin.has_view_permission(request) and may_act(request, RESEND)
 
     def rows(self, groups: list[FailureGroup]) -> list[FailureRow]:
-        """Return what is shown of each group."""
+        """Return the row of each group."""
         return [self._row(group) for group in groups]
 
     def resend(self, request: HttpRequest) -> HttpResponse:
-        """Ask before the failed events of a group are resent, as everywhere."""
+        """Ask for confirmation before resending a group's failed events, as everywhere."""
         if not self.may_resend(request):
             raise PermissionDenied
         overview = self._address("overview")
         if request.method != "POST":
-            # A login in between, or a reload, turns a POST into this.
+            # A login in between, or a reload, turns the POST into a GET.
             self._admin.message_user(request, _("Nothing was changed: press the button again."), messages.WARNING)
             return HttpResponseRedirect(overview)
-        # PostgreSQL refuses a NUL even where it only compares.
+        # PostgreSQL rejects a NUL even in a comparison.
         failure = request.POST.get("failure", "").replace("\0", "")
         of_group = OutboxEvent.objects.of_failure(failure).filter(status=Status.FAILED).order_by("-failed_at")
         return Confirmation(self._admin).ask_about(request, RESEND, of_group, overview)

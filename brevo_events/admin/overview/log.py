@@ -15,7 +15,7 @@ from brevo_events.times import exactly, rough_length
 
 
 class LogRow(NamedTuple):
-    """An interruption, when it began, and what became of it as a sentence."""
+    """An interruption: when it began, and what became of it as a sentence."""
 
     interruption: Interruption
     since: str
@@ -28,7 +28,7 @@ def log_rows(interruptions: Sequence[Interruption]) -> list[LogRow]:
 
 
 def told(interruption: Interruption) -> str:
-    """Return how long it lasted and what became of the events: on hold for 1 h 10 min: 66 waited, 66 sent, 0 lost."""
+    """Return how long it lasted and what became of its events: on hold for 1 h 10 min: 66 waited, 66 sent, 0 lost."""
     texts = {
         (InterruptionKind.HOLD, True): _("On hold for %s"),
         (InterruptionKind.HOLD, False): _("On hold for %s so far"),

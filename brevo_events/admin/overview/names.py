@@ -14,7 +14,7 @@ from brevo_events.times import ago, exactly, length
 
 
 class NameRow(NamedTuple):
-    """What the row of a name shows; ``quiet_since`` is empty unless the name has stopped coming."""
+    """The row of an event name; ``quiet_since`` is empty unless the name has stopped coming."""
 
     name: str
     url: str
@@ -31,7 +31,7 @@ class NameRow(NamedTuple):
 
 
 def name_rows(found: Names, address: str) -> list[NameRow]:
-    """Return a row for each name; ``address`` is that of the list."""
+    """Return a row for each name; ``address`` is the URL of the list."""
     return [_row(each, found, address) for each in found.rows]
 
 
@@ -53,7 +53,7 @@ def _row(each: NamedEvents, found: Names, address: str) -> NameRow:
 
 
 def _rate(per_hour: float) -> str:
-    """Return a rate by the day or, if that is many, by the hour."""
+    """Return a rate per day or, if that is many, per hour."""
     if per_hour >= 10:
         return _("%s an hour") % number(round(per_hour))
     return _("%s a day") % _rounded(per_hour * 24)

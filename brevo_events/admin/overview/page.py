@@ -30,7 +30,7 @@ DRAWN = 200  # holds and pauses, at most
 
 
 class Overview:
-    """The page beside the list that shows how delivery fares."""
+    """The page next to the list that shows the state of delivery."""
 
     def __init__(self, model_admin: admin.ModelAdmin[Any]) -> None:
         self._admin = model_admin
@@ -39,13 +39,13 @@ class Overview:
         self._failures = Failures(model_admin)
 
     def urls(self) -> list[URLPattern]:
-        """Return the address of the page, and those of its buttons."""
+        """Return the URLs of the page and of its buttons."""
         show = self._site.admin_view(require_safe(self.show))
         here = path("overview/", show, name="brevo_events_outboxevent_overview")
         return [here, *self._switch.urls(), *self._failures.urls()]
 
     def show(self, request: HttpRequest) -> HttpResponse:
-        """Show the page: state, counts and answers as they are now, charts and failures a few seconds old at most."""
+        """Show the page: current state, counts and answers; charts and failures at most a few seconds old."""
         if not self._admin.has_view_permission(request):
             raise PermissionDenied
         summary, found = summarise(), figures()

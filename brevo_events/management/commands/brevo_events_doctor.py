@@ -20,10 +20,10 @@ from brevo_events.management.printable import printable
 
 class Command(BaseCommand):
     help = (
-        "Check all that must be right for a mail to be sent, here and at Brevo, and say what to do about each fault. "
-        "With an address, one call of identify and one event are really sent. Exits with 1 if something is wrong."
+        "Check everything that has to be right for a mail to be sent, here and at Brevo, and say how to fix problems. "
+        "With an address, really sends one identify call and one event. Exits with 1 if something is wrong."
     )
-    requires_system_checks = []  # what they find is the first finding
+    requires_system_checks = []  # their result is the first finding
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -31,9 +31,9 @@ class Command(BaseCommand):
             nargs="?",
             type=address,
             metavar="EMAIL",
-            help=f"Try with this contact, who may get a mail if a workflow uses the event {doctor.EVENT}.",
+            help=f"Test with this contact, who may get a mail if a workflow uses the event {doctor.EVENT}.",
         )
-        parser.add_argument("--format", choices=["text", "json"], default="text", help="json is for programs.")
+        parser.add_argument("--format", choices=["text", "json"], default="text", help="Use json for programs.")
         parser.add_argument("--no-input", action="store_false", dest="interactive", help="Do not ask before sending.")
 
     def handle(self, *args: Any, email: str | None, interactive: bool, **options: Any) -> None:

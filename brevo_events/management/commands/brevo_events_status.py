@@ -19,16 +19,16 @@ FAULTY, TOO_OLD, TOO_MANY_FAILED = 2, 3, 4
 
 class Command(OutboxCommand):
     help = (
-        "Show delivery status. Exit codes: 0 events are sent, or an operator has paused delivery; 2 nothing is sent: a "
-        "setting is missing, a fault holds delivery, or nothing is running; 3 an event has been due for longer than "
-        "--max-age; 4 more events have failed than --max-failed."
+        "Show the delivery status. Exit codes: 0 if events are being sent, or an operator has paused delivery; 2 if "
+        "nothing is being sent, because a setting is missing, a fault has put delivery on hold, or nothing is running; "
+        "3 if an event has been due for longer than --max-age; 4 if more events have failed than --max-failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--format", choices=["text", "json"], default="text", help="json is for programs.")
-        parser.add_argument("--max-age", type=positive, metavar="S", help="Seconds that an event may be due.")
+        parser.add_argument("--format", choices=["text", "json"], default="text", help="Use json for programs.")
+        parser.add_argument("--max-age", type=positive, metavar="S", help="Exit 3 if an event has been due for longer.")
         parser.add_argument(
-            "--max-failed", type=tolerable, metavar="N", help="Failed events that are tolerated, below 10,000."
+            "--max-failed", type=tolerable, metavar="N", help="Exit 4 if more events have failed; below 10,000."
         )
 
     def handle(self, *args: Any, max_age: int | None, max_failed: int | None, **options: Any) -> None:
@@ -47,7 +47,7 @@ class Command(OutboxCommand):
 
 
 def tolerable(value: str) -> int:
-    """Return a whole number below the limit of the count; for ``type=`` of an argument."""
+    """Return a whole number below the counting limit; for an argument's ``type=``."""
     if not value.isdecimal() or int(value) >= COUNT_LIMIT:
         raise ArgumentTypeError(f"{value!r} is not a whole number from 0 to {COUNT_LIMIT - 1}.")
     return int(value)
@@ -77,7 +77,7 @@ def _figures(summary: Summary, now: State) -> dict[str, Any]:
 
 
 def _word_for(gate: Gate) -> str:
-    # For programs: these words stay, whatever people are shown.
+    # For programs: these words don't change, whatever people are shown.
     return "paused" if gate.is_paused else "closed" if gate.is_closed else "open"
 
 

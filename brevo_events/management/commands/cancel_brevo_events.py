@@ -5,5 +5,5 @@ from brevo_events.management.changes import ChangeCommand
 
 
 class Command(ChangeCommand):
-    help = "Cancel pending events: they will not be sent. One that is being sent at this moment is not called back."
+    help = "Cancel pending events, so that they are not sent. An event that is being sent right now is not stopped."
     action = ACTIONS["cancel"]

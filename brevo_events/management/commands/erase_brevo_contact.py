@@ -21,23 +21,23 @@ from brevo_events.models import OutboxEvent
 
 class Command(OutboxCommand):
     help = (
-        "Erase all that the outbox holds of one contact, in any letter case. Pending events are cancelled, and the "
-        "answer to one that is being sent is not recorded. Names of events, response codes and times stay, for the "
+        "Erase everything the outbox stores about one contact, in any letter case. Pending events are cancelled; if "
+        "one is being sent, its answer is not recorded. Event names, response codes and times are kept for the "
         "statistics."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("email", type=address, metavar="EMAIL", help="The address of the contact.")
+        parser.add_argument("email", type=address, metavar="EMAIL", help="The contact's address.")
         parser.add_argument(
-            "--export", type=text, metavar="FILE", help="First write it to a new file, as JSON; - is the output."
+            "--export", type=text, metavar="FILE", help="First export the events to a new file, as JSON; - is stdout."
         )
-        parser.add_argument("--keep", action="store_true", help="Erase nothing, with --export.")
-        parser.add_argument("--dry-run", action="store_true", help="Only say how many events would be erased.")
+        parser.add_argument("--keep", action="store_true", help="With --export, erase nothing.")
+        parser.add_argument("--dry-run", action="store_true", help="Only show how many events would be erased.")
         parser.add_argument("--no-input", action="store_false", dest="interactive", help="Do not ask for confirmation.")
 
     def handle(self, *args: Any, email: str, export: str | None, keep: bool, **options: Any) -> None:
         if export is not None and not export.strip():
-            # call_command() takes it unchecked, and to erase without the copy is what nobody meant.
+            # call_command() doesn't validate it, and erasing without the copy would not be intended.
             raise CommandError("--export names no file.")
         if keep and export is None:
             raise CommandError("--keep is for --export FILE: without it there is nothing to do.")
@@ -56,7 +56,7 @@ class Command(OutboxCommand):
         if not sys.stdin.isatty():
             raise CommandError("No terminal to confirm on. Use --no-input to erase without asking.")
         if export == "-":
-            # input() writes its question to the output, unless that is a terminal.
+            # input() writes its prompt to the output unless that is a terminal.
             self.stderr.write(question, style_func=str, ending="")
             self.stderr.flush()
             question = ""
@@ -66,7 +66,7 @@ class Command(OutboxCommand):
     def _export(self, email: str, path: str) -> list[int]:
         """Write a contact's events, and return their IDs once they are safely written."""
         events = list(privacy.export(email))
-        # JSON leaves some characters as they are that would steer a terminal.
+        # JSON doesn't escape some characters that would control a terminal.
         is_ascii = path == "-" and self.stdout.isatty()
         content = json.dumps(events, cls=DjangoJSONEncoder, indent=2, ensure_ascii=is_ascii) + "\n"
         try:
@@ -95,19 +95,19 @@ class Command(OutboxCommand):
             )
 
     def _say(self, sentence: str, export: str | None) -> None:
-        # What goes to the output beside an export must not spoil its JSON.
+        # Other output must not end up in the exported JSON.
         (self.stderr if export == "-" else self.stdout).write(sentence, style_func=str)
 
 
 def _write_new(path: str, content: str) -> None:
-    # For the eyes of its owner only, and never over another file.
+    # Readable only by its owner, and never overwriting another file.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(content)
             _put_on_disk(file)
     except BaseException:
-        # Half a copy would pass for a whole one, and be in the way of the next.
+        # Half a copy could be mistaken for a whole one, and would be in the way of the next.
         os.unlink(path)
         raise
 
@@ -116,21 +116,22 @@ def _write_output(output: OutputWrapper, content: str) -> None:
     output.flush()
     try:
         descriptor = os.dup(output.fileno())
-    except (AttributeError, OSError):  # the text of a test, for instance
+    except (AttributeError, OSError):  # a StringIO of a test, for instance
         output.write(content, ending="")
         return
-    # Past the stream: under PYTHONUNBUFFERED it takes what still fits into a full disk or a broken pipe for the whole.
+    # Bypasses the stream: under PYTHONUNBUFFERED, it doesn't notice that a full disk or a broken pipe took only part of
+    # a write.
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(content)
         _put_on_disk(file)
 
 
 def _put_on_disk(file: IO[str]) -> None:
-    """Wait until all that was written has arrived: a full disk or a broken pipe shows only then."""
+    """Wait until all data has been written: only then does a full disk or a broken pipe show."""
     file.flush()
     try:
         os.fsync(file.fileno())
     except OSError as error:
-        # What is no file of a disk cannot do this: a pipe, a terminal.
+        # A pipe or a terminal can't do this.
         if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOTSUP):
             raise

@@ -17,14 +17,14 @@ MAX_MINUTES = 366 * 24 * 60
 class Command(OutboxCommand):
     help = (
         "Pause delivery, during a deployment for instance. Events are still captured, and wait until "
-        "resume_brevo_delivery, or until the end that is given here."
+        "resume_brevo_delivery, or until the given end."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--reason", default="", metavar="TEXT", help="Shown in the admin.")
         end = parser.add_mutually_exclusive_group()
-        end.add_argument("--minutes", type=positive, metavar="N", help="Ends by itself after N minutes.")
-        end.add_argument("--until", type=moment, metavar="T", help="Ends by itself at this time (ISO 8601).")
+        end.add_argument("--minutes", type=positive, metavar="N", help="End the pause after N minutes.")
+        end.add_argument("--until", type=moment, metavar="T", help="End the pause at this time (ISO 8601).")
 
     def handle(self, *args: Any, reason: str, minutes: int | None, until: datetime | None, **options: Any) -> None:
         if until is not None and until <= timezone.now():

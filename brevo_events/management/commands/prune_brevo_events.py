@@ -13,18 +13,18 @@ from brevo_events.management.progress import shown
 
 class Command(OutboxCommand):
     help = (
-        "Delete events that ended long ago, with their attempts: failed ones after --failed-days, all others after "
+        "Delete old finished events, with their attempts: failed ones after --failed-days, all others after "
         "--days. Unfinished events are never deleted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--days", type=days, metavar="N", help="Instead of RETENTION_DAYS.")
-        parser.add_argument("--failed-days", type=days, metavar="N", help="Instead of FAILED_RETENTION_DAYS.")
-        parser.add_argument("--dry-run", action="store_true", help="Only say how many would be deleted.")
+        parser.add_argument("--days", type=days, metavar="N", help="Overrides RETENTION_DAYS.")
+        parser.add_argument("--failed-days", type=days, metavar="N", help="Overrides FAILED_RETENTION_DAYS.")
+        parser.add_argument("--dry-run", action="store_true", help="Only show how many would be deleted.")
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         ages = {"days": options["days"], "failed_days": options["failed_days"]}
-        # A count reads the whole index: not worth it unless it is shown.
+        # A count reads the whole index, so only count if it is shown.
         is_shown = dry_run or self.stderr.isatty()
         total = sum(events.count() for events in retention.prunable(**ages)) if is_shown else 0
         if dry_run:

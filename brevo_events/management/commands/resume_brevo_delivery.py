@@ -9,7 +9,7 @@ from brevo_events.models import Gate
 
 
 class Command(OutboxCommand):
-    help = "End a pause of delivery. What a fault holds back waits on."
+    help = "End a pause of delivery. A hold caused by a fault goes on."
 
     def handle(self, *args: Any, **options: Any) -> None:
         Gate.load().resume()

@@ -25,23 +25,23 @@ from brevo_events.worker import Worker
 
 class Command(OutboxCommand):
     help = (
-        "Send what is due to Brevo: once, for cron, or with --loop as a process of its own. SIGTERM and SIGINT let it "
-        "finish what is in flight and give back the rest. Exits with 1 if a fault holds delivery up at the end, and "
-        "with 3 if it hung."
+        "Send due events to Brevo: once, for cron, or with --loop as a separate process. On SIGTERM or SIGINT, it "
+        "finishes the requests in flight and gives back the other events. Exits with 1 if a fault has put delivery on "
+        "hold at the end, and with 3 if it hung."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--loop", action="store_true", help="Go on, and look every POLL_SECONDS whether something is due."
+            "--loop", action="store_true", help="Keep running, and look for due events every POLL_SECONDS."
         )
-        parser.add_argument("--limit", type=positive, metavar="N", help="Send at most N events, and end.")
+        parser.add_argument("--limit", type=positive, metavar="N", help="Stop after N events.")
         parser.add_argument(
-            "--concurrency", type=positive, metavar="N", help="Requests in flight, instead of CONCURRENCY."
+            "--concurrency", type=positive, metavar="N", help="Requests in flight; overrides CONCURRENCY."
         )
         parser.add_argument(
             "--try-now", action="store_true", help="If delivery is on hold, end the cool-down and try at once."
         )
-        parser.add_argument("--max-runtime", type=positive, metavar="S", help="End after S seconds.")
+        parser.add_argument("--max-runtime", type=positive, metavar="S", help="Stop after S seconds.")
         parser.add_argument(
             "--liveness-file", metavar="PATH", help="Touch this file in every round, for a liveness probe."
         )
@@ -59,7 +59,7 @@ class Command(OutboxCommand):
     def _work(
         self, loop: bool, options: dict[str, Any], show_life: Callable[[], None] | None
     ) -> tuple[Delivered, Gate]:
-        # A loop calls observers in a thread of its own: one that hangs would outlast the leases.
+        # A loop calls observers in a separate thread, because one that hangs would outlast the leases.
         observers = Observers() if loop else None
         notify = observers or operator.call
         worker = Worker(
@@ -70,7 +70,7 @@ class Command(OutboxCommand):
             show_life=show_life,
         )
         with ExitStack() as stack:
-            if getattr(self, "_called_from_command_line", False):  # else the process is another program's
+            if getattr(self, "_called_from_command_line", False):  # otherwise the process belongs to another program
                 stack.enter_context(ended_if_hung(worker))
             stack.enter_context(owned_connections())
             with stopped_by_signals(worker):
@@ -108,7 +108,7 @@ def _touching(path: str | None) -> Callable[[], None] | None:
 
 
 def summary(delivered: Delivered) -> str:
-    """Return one line that says what became of the events."""
+    """Return one line that says what happened to the events."""
     if not delivered:
         return _("Nothing was due.")
     return ", ".join(f"{Status(status).label}: {count}" for status, count in sorted(delivered.items()))

@@ -1,6 +1,6 @@
-// Keep the parts of a page that are marked as live up to date while somebody looks at it, and tell of new rows of the
-// list. It reads the page itself again: whatever the page says, the update says. Without this script nothing is missing
-// but the updates.
+// Keep the parts of a page that are marked as live up to date while someone looks at it, and announce new rows of the
+// list. It fetches the page itself again, so an update always says the same as the page. Without this script, only the
+// updates are missing.
 "use strict";
 
 (() => {
@@ -28,7 +28,7 @@
       delay = changes || tellOfNew(fresh) ? FASTEST : Math.min(delay * SLOWER, SLOWEST);
       note.textContent = "";
     } catch {
-      // The site does not answer, or wants a login: look again, ever more seldom.
+      // The site doesn't answer, or wants a login: try again, less and less often.
       note.textContent = bar.dataset.failed;
       delay = Math.min(delay * SLOWER, SLOWEST);
     }
@@ -50,7 +50,7 @@
     fresh.querySelectorAll("details").forEach((each, index) => (each.open = opened[index] ?? each.open));
     part.replaceWith(fresh);
     if (fresh.offsetHeight !== height && matchMedia("(hover: hover)").matches && document.querySelector("#content:hover")) {
-      // What is under the pointer would move: wait until it is elsewhere.
+      // Something under the pointer would move: wait until the pointer is elsewhere.
       fresh.replaceWith(part);
       return false;
     }
@@ -71,14 +71,14 @@
     return [...document.querySelectorAll("[data-live]")];
   }
 
-  // A part as it came from the server, but for what differs each time.
+  // A part as it came from the server, without what differs each time.
   function trace(part) {
     const copy = part.cloneNode(true);
     copy.querySelectorAll("[name=csrfmiddlewaretoken]").forEach((input) => input.remove());
     return copy.outerHTML;
   }
 
-  // The rows of the list's first page; on another one, every new event would move others there.
+  // The rows of the list's first page; on other pages, every new event would move the rows.
   function rowsOf(page) {
     if (new URLSearchParams(location.search).get("p") > 0) return [];
     return [...page.querySelectorAll("#result_list tbody tr")].map((row) => row.querySelector("th a")?.pathname);

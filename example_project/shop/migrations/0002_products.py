@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from django.db import migrations
 
-# The file of a product's picture bears the name of its slug.
+# The file of a product's picture is named after its slug.
 PRODUCTS = [
     ("brume-mug", "Brume mug", "Kitchen", "14.50", "Stoneware with a thumb rest. Holds a generous 35 cl."),
     ("colibri-teapot", "Colibri teapot", "Kitchen", "42.00", "Pours four cups, and does not drip on the fifth."),
@@ -33,5 +33,5 @@ def add_products(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [("shop", "0001_initial")]
 
-    # The products stay on the way back, since orders may name them.
+    # The reverse migration keeps the products, because orders may refer to them.
     operations = [migrations.RunPython(add_products, migrations.RunPython.noop)]

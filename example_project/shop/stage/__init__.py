@@ -1,7 +1,7 @@
 """
-What makes the example a demonstration; a shop of yours needs none of it.
+The parts that turn the example into a demonstration; a shop of your own needs none of them.
 
-A Brevo that is played on this machine (``brevo``), the panel beside the pages
-(``panel``, ``reminders``), people to be (``people``), a made-up month for the
-admin (``sample``) and a way into it (``login``).
+A stand-in for Brevo on this machine (``brevo``), the panel next to the pages
+(``panel``, ``reminders``), three people to become (``people``), a made-up month
+for the admin (``sample``) and a link into it (``login``).
 """

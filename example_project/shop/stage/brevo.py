@@ -1,4 +1,4 @@
-"""Decide which Brevo the shop talks to: the real one if a key is set, else one that is played on loopback."""
+"""The Brevo that the shop talks to: the real one if a key is set, otherwise a stand-in on loopback."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from shop.stage.people import BLOCKED_DOMAIN, FLAKY_DOMAIN
 
 FAKE_KEY = "thekeyofthefakebrevo0000"
 FAKE_API_KEY = "xkeysib-of-the-fake-brevo"
-SLOW = 4.0  # seconds to an answer
+SLOW = 4.0  # seconds before an answer
 
 
 class Mood(TextChoices):
-    """How the played Brevo behaves, as the switch in the panel names it."""
+    """The behaviour of the stand-in, as named by the switch in the panel."""
 
     WELL = "well", _("Works")
     SLOW = "slow", _("Slow")
@@ -31,18 +31,18 @@ class Mood(TextChoices):
 
 
 class PlayedBrevo(FakeBrevo):
-    """A fake Brevo whose mood can be changed while it runs."""
+    """A fake Brevo whose mood can be changed while it is running."""
 
     def __init__(self, latency: float) -> None:
         super().__init__(FAKE_KEY, latency=latency, api_key=FAKE_API_KEY)
         self.mood, self._usual_latency = Mood.WELL, latency
         self._changing = Lock()
-        # Planned before all else: who does not accept the key does not look at the event.
+        # Planned first: if the key isn't accepted, the event doesn't matter.
         unauthorized = Reply.error(401, "unauthorized", "Key not found")
         self.when(lambda _body: self.mood == Mood.REFUSING, unauthorized, repeat=True)
 
     def change(self, mood: Mood) -> None:
-        """Change the mood; while it is down, nothing listens at its address."""
+        """Change the mood; while it is down, nothing listens on its port."""
         with self._changing:
             self.mood = mood
             self.latency = SLOW if mood == Mood.SLOW else self._usual_latency
@@ -56,18 +56,18 @@ _running: list[PlayedBrevo] = []
 
 
 def running() -> PlayedBrevo | None:
-    """Return the Brevo that is played in this process, if there is one."""
+    """Return this process's stand-in for Brevo, if there is one."""
     return _running[-1] if _running else None
 
 
 def has_real_key() -> bool:
-    """Return whether the environment gives a key of a real account."""
+    """Return whether the environment contains the key of a real account."""
     return settings.BREVO_EVENTS.get("MA_KEY", "") not in ("", FAKE_KEY)
 
 
 @contextmanager
 def fake_brevo(*, latency: float = 0.0, **more: object) -> Iterator[PlayedBrevo]:
-    """Play a Brevo and send to it, with some more settings of ``BREVO_EVENTS``; ``latency`` is in seconds."""
+    """Run a stand-in for Brevo and send to it, with some more ``BREVO_EVENTS`` settings; ``latency`` is in seconds."""
     with PlayedBrevo(latency) as brevo:
         keys = {"MA_KEY": FAKE_KEY, "API_KEY": FAKE_API_KEY, "URL": brevo.url}
         _running.append(brevo)
@@ -79,7 +79,7 @@ def fake_brevo(*, latency: float = 0.0, **more: object) -> Iterator[PlayedBrevo]
 
 
 def misbehave(brevo: FakeBrevo) -> None:
-    """Let the fake refuse some addresses, and fail at first for others, as the page of the account says."""
+    """Make the fake refuse some addresses, and fail at first for others, as described on the account page."""
     blocklisted = Reply.error(400, "invalid_parameter", "Contact is blocklisted")
     trouble = Reply.error(500, "internal_error", "Something went wrong on our side")
     brevo.when(_is_at(BLOCKED_DOMAIN), blocklisted, repeat=True)
@@ -91,7 +91,7 @@ def _is_at(domain: str) -> Callable[[dict[str, Any]], bool]:
 
 
 def _every_first_time(matches: Callable[[dict[str, Any]], bool]) -> Callable[[dict[str, Any]], bool]:
-    """Match an event when it comes, and not when it comes again; after that, the same content is new once more."""
+    """Match an event the first time it arrives, but not the second; after that, the same content counts as new."""
     seen: set[str] = set()
 
     def matches_first_time(body: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Refuse to run where made-up events could go out to a real account."""
+"""Refuses to run where made-up events could be sent to a real account."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ HINT = "Set DATABASE_URL to another database."
 
 
 def made_up_events(**kwargs: Any) -> list[CheckMessage]:
-    """Report the sample history beside a real key."""
+    """Report a made-up history combined with a real key."""
     from shop.stage import sample
 
     try:
         found = has_real_key() and sample.events().exists()
     except DatabaseError:
-        return []  # the tables are not there yet, nor is anything in them
+        return []  # the tables don't exist yet, so they have no made-up events
     return [Error(MADE_UP, hint=HINT, id="shop.E001")] if found else []

@@ -1,4 +1,4 @@
-"""Offer the panel to every template."""
+"""The panel, for every template."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from shop.stage.panel import Panel
 
 
 def panel(request: HttpRequest) -> dict[str, SimpleLazyObject]:
-    """Offer what the panel shows, looked up by templates that show it only."""
+    """Provide the contents of the panel, looked up only by templates that show it."""
     return {"panel": SimpleLazyObject(lambda: Panel(request))}

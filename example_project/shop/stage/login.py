@@ -1,4 +1,4 @@
-"""Let the developer into the admin by a link in the terminal: valid once, on this machine, while the shop runs."""
+"""A link in the terminal that logs the developer in to the admin: valid once, on this machine, while the shop runs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from django.utils.crypto import constant_time_compare
 
 FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_VIA")
 
-# In the memory of `manage.py shop` only: no other process has a token, so none lets anybody in.
+# Only in the memory of `manage.py shop`: no other process has a token, so no other process logs anyone in.
 _lock = Lock()
 _token = ""
 _say: Callable[[str], object] = str
 
 
 def offer(say: Callable[[str], object]) -> None:
-    """Make the path of a link and say it; as soon as it has been used, the next one."""
+    """Create and show the path of a link; as soon as it has been used, create the next one."""
     global _token, _say
     _token, _say = secrets.token_urlsafe(24), say
     say(reverse("shop:stage:log-in", args=[_token]))
 
 
 def spend(token: str) -> bool:
-    """Return whether this is the token of the link, which is used up by it."""
+    """Return whether this is the token of the link, and use it up."""
     with _lock:
         is_right = bool(_token) and constant_time_compare(token, _token)
         if is_right:
@@ -40,14 +40,14 @@ def spend(token: str) -> bool:
 
 
 def is_local(request: HttpRequest) -> bool:
-    """Return whether a browser on this machine asks, and no proxy for one elsewhere."""
+    """Return whether the request comes from a browser on this machine, not through a proxy."""
     host, _port = split_domain_port(request.get_host())
     is_direct = host in settings.LOOPBACK_HOSTS and not any(name in request.META for name in FORWARDED)
     return is_direct and ip_address(request.META["REMOTE_ADDR"]).is_loopback
 
 
 def administrator() -> AbstractUser:
-    """Return the user ``admin``, who has no password unless somebody has set one."""
+    """Return the user ``admin``, who has no password unless someone has set one."""
     admin, is_new = get_user_model().objects.get_or_create(username="admin")
     if is_new:
         admin.set_unusable_password()

@@ -1,4 +1,4 @@
-"""Show beside each page which events were captured about the visitor, what Brevo answered, and what it would do."""
+"""The panel next to each page: events captured about the visitor, Brevo's answers, and what an automation would do."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from shop.stage.people import PEOPLE, Person
 from shop.stage.reminders import DELAY, Reminder, reminder_of
 
 SHOWN = 6  # rows
-READ = 60  # events, most of which may be folded into others
+READ = 60  # events, most of which may be folded into other rows
 
 
 @dataclass
 class Row:
     """
-    An event, with those that it stands for, and the answers to all of them, oldest first.
+    An event, the events folded into it, and the answers to all of them, oldest first.
 
     ``changes`` is how many changes of a cart it reports at once, ``spared`` how
-    many reports it has made needless. ``goes_out_at`` is when the first of them
-    falls due.
+    many reports it has made unnecessary. ``goes_out_at`` is when the first of
+    them is due.
     """
 
     event: OutboxEvent
@@ -46,12 +46,12 @@ class Row:
 
     @property
     def items(self) -> list[str]:
-        """What is in the cart or the order."""
+        """The contents of the cart or the order."""
         items = (self.event.data or {}).get("items", [])
         return [f"{item['quantity']} × {item['name']}" for item in items if "quantity" in item and "name" in item]
 
     def fold(self, older: OutboxEvent) -> None:
-        """Count an event that is not sent, because this one is."""
+        """Add an event that isn't sent, because this one is."""
         self.answers = [*_answers(older), *self.answers]
         if older.name != self.event.name:
             self.spared += 1
@@ -62,7 +62,7 @@ class Row:
 
 
 class Panel:
-    """What the panel shows to a visitor, as of the moment it is looked at."""
+    """What the panel shows to a visitor at the moment."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -70,7 +70,7 @@ class Panel:
 
     @cached_property
     def customer(self) -> Customer | None:
-        """Who visits, if the shop knows."""
+        """The visitor, if the shop knows them."""
         return customers.current(self._request)
 
     @cached_property
@@ -81,7 +81,7 @@ class Panel:
 
     @cached_property
     def brevo(self) -> brevo.PlayedBrevo | None:
-        """The Brevo that is played; None if the events go to the real one."""
+        """The stand-in for Brevo; None if events are sent to the real one."""
         return brevo.running()
 
     @cached_property
@@ -91,18 +91,18 @@ class Panel:
 
     @cached_property
     def next_try(self) -> SafeString | str:
-        """When a hold is tried next, unless that is now."""
+        """When the next try after a hold is, unless that is now."""
         gate = self._pulse.gate
         return ticking(gate.seconds_until_probe) if gate.seconds_until_probe and not gate.is_paused else ""
 
     @cached_property
     def reminder(self) -> Reminder | None:
-        """The reminder of the visitor's last cart."""
+        """The reminder about the visitor's last cart."""
         return reminder_of(self.customer.email, self.brevo.requests) if self.customer and self.brevo else None
 
     @cached_property
     def reminder_state(self) -> str:
-        """What becomes of that reminder."""
+        """The state of that reminder."""
         return self.reminder.state(time.monotonic()) if self.reminder else ""
 
     @property
@@ -113,7 +113,7 @@ class Panel:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """The visitor's latest events, the newest first."""
+        """The visitor's latest events, newest first."""
         if self.customer is None:
             return []
         attempts = Prefetch("send_attempts", SendAttempt.objects.order_by("pk"), to_attr="answers")
@@ -129,7 +129,7 @@ class Panel:
         return health.take_pulse()
 
     def _wait(self, row: Row, older: list[OutboxEvent]) -> SafeString | str:
-        """Return why an event waits, and for how long."""
+        """Return why an event is waiting, and for how long."""
         event, now = row.event, timezone.now()
         if event.status == Status.SENDING:
             return _("Being sent: Brevo has not answered yet.")
@@ -150,13 +150,13 @@ class Panel:
 
 
 def ticking(seconds: float) -> SafeString:
-    """Return a time that runs down, marked as such for the script: its change is no news."""
+    """Return a countdown, marked as such for the script, so that its change isn't announced."""
     minutes, rest = divmod(max(math.ceil(seconds), 0), 60)
     return format_html("<span data-ticks>{}:{}</span>", minutes, f"{rest:02}")
 
 
 def _folded(events: list[OutboxEvent]) -> list[Row]:
-    """Make a row of each event, newest first, but fold those that a newer one replaces into its row."""
+    """Return a row for each event, newest first, with the events that it replaces folded into it."""
     rows: list[Row] = []
     heirs: dict[tuple[str, str | None], Row] = {}
     for event in events:

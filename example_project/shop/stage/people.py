@@ -1,4 +1,4 @@
-"""Three people whom a visitor can be with one click."""
+"""Three people that a visitor can become with one click."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FLAKY_DOMAIN = "flaky.example"
 
 
 class Person(NamedTuple):
-    """Somebody's name, address, and what the played Brevo does about it."""
+    """A name, an address, and what the stand-in for Brevo does with it."""
 
     first_name: str
     email: str

@@ -1,4 +1,4 @@
-"""What an automation of Brevo would do about a cart, by the requests that have reached the played Brevo: simulated."""
+"""A simulation of Brevo's automation: the reminder it would send, given the requests that reached the stand-in."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ DELAY = 40  # seconds; a real automation waits for an hour or a day
 @dataclass(frozen=True)
 class Reminder:
     """
-    The reminder of one cart; times are those of ``time.monotonic()``.
+    The reminder about one cart; times are those of ``time.monotonic()``.
 
-    ``due_at`` is None if the cart was ordered, or emptied, before Brevo had heard of it.
+    ``due_at`` is None if the cart had been ordered or emptied before Brevo
+    heard of it.
     """
 
     due_at: float | None = None
@@ -25,7 +26,7 @@ class Reminder:
     ended_at: float = 0.0
 
     def state(self, now: float) -> str:
-        """Return what becomes of it: waiting, sent, or why there is none."""
+        """The state of the reminder: waiting, sent, or why there is none."""
         end = self.ended_at if self.ended_by else now
         if self.due_at is not None and end >= self.due_at:
             return "sent"
@@ -33,7 +34,7 @@ class Reminder:
 
 
 def reminder_of(email: str, requests: Iterable[ReceivedRequest]) -> Reminder | None:
-    """Return the reminder of the cart of this contact about which Brevo has heard last."""
+    """Return the reminder about the contact's cart of which Brevo heard last."""
     carts: dict[str | None, Reminder] = {}
     for request in requests:
         if not (request.status and 200 <= request.status < 300):
@@ -44,7 +45,7 @@ def reminder_of(email: str, requests: Iterable[ReceivedRequest]) -> Reminder | N
         content = body.get("eventdata", {})
         known = carts.pop(content.get("id"), Reminder())
         if body.get("event") == CART_UPDATED:
-            # Each report of the cart starts the automation's delay anew.
+            # Each report of the cart restarts the automation's delay.
             items = tuple(str(item["name"]) for item in content["data"]["items"])
             carts[content["id"]] = Reminder(request.received_at + DELAY, items)
         elif body.get("event") in (ORDER_COMPLETED, CART_DELETED):

@@ -1,4 +1,4 @@
-"""Route what belongs to the demonstration only."""
+"""The URLs of the demonstration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answer the panel's script and its buttons, and the link in the terminal."""
+"""Views for the panel's script and buttons, and for the link in the terminal."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 @never_cache
 @require_safe
 def panel(request: HttpRequest) -> HttpResponse:
-    """Show the live parts of the panel by themselves, for the script that keeps them up to date."""
+    """Render only the live parts of the panel, for the script that updates them."""
     response = render(request, "shop/stage/live.html")
-    # A look that is under way while somebody signs in comes with the session of before. Django would answer that its
-    # cookie is to be deleted, and the browser would delete that of the new session.
+    # An update in progress while someone signs in has the previous session. Django would tell the browser to delete its
+    # cookie, and the browser would delete the new session's.
     request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
     return response
 
 
 @require_POST
 def be(request: HttpRequest, who: str) -> HttpResponse:
-    """Make the visitor one of the three people, who takes over a stranger's cart but nobody else's."""
+    """Make the visitor one of the three people, who takes over a stranger's cart but no one else's."""
     person = PEOPLE.get(who)
     if person is None or brevo.running() is None:
         raise Http404
@@ -48,7 +48,7 @@ def be(request: HttpRequest, who: str) -> HttpResponse:
 
 @require_POST
 def mood(request: HttpRequest) -> HttpResponse:
-    """Change the mood of the Brevo that is played."""
+    """Change the mood of the stand-in for Brevo."""
     played, wanted = brevo.running(), request.POST.get("mood")
     if played is None or wanted not in brevo.Mood.values:
         raise Http404
@@ -62,7 +62,7 @@ def mood(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_GET
 def log_in(request: HttpRequest, token: str) -> HttpResponse:
-    """Log the developer in to the admin, by the link in the terminal."""
+    """Log the developer in to the admin, with the link in the terminal."""
     if not login.is_local(request):
         raise Http404
     if login.spend(token):

@@ -1,4 +1,4 @@
-"""A visitor who shops through the pages, forms and CSRF tokens included, as a browser would."""
+"""A visitor who shops through the pages, including forms and CSRF tokens, as a browser would."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 
 
 class Visitor:
-    """Visit the shop's pages and send its forms."""
+    """A visitor of the shop's pages, who submits its forms."""
 
     def __init__(self) -> None:
         self._client = Client(enforce_csrf_checks=True, SERVER_NAME="127.0.0.1")
 
     def sign_in(self, first_name: str, email: str) -> None:
-        """Say who one is."""
+        """Sign in with a name and an address."""
         self._send("account", "account", first_name=first_name, email=email)
 
     def add(self, slug: str, quantity: int = 1) -> None:
-        """Put a product in the cart, from its page."""
+        """Put a product into the cart, from its page."""
         self._send(reverse("shop:product", args=[slug]), "cart-add", product=slug, quantity=quantity)
 
     def change(self, slug: str, quantity: int) -> None:
-        """Change a quantity, on the page of the cart."""
+        """Change a quantity, on the cart's page."""
         self._send("cart", "cart-update", product=slug, quantity=quantity)
 
     def check_out(self, **fields: str) -> None:

@@ -1,4 +1,4 @@
-"""Write amounts of money."""
+"""Amounts of money in templates."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ register = template.Library()
 
 @register.filter
 def euros(amount: Decimal) -> str:
-    """Write an amount the way the visitor's language does."""
+    """Format an amount as in the visitor's language."""
     return _("€%(amount)s") % {"amount": number_format(amount, decimal_pos=2)}

@@ -64,7 +64,7 @@ class NothingCanBeEditedTests:
 
 @pytest.mark.django_db
 class MarkupTests:
-    """What came from outside is text, wherever it is shown."""
+    """Text from outside is shown as text everywhere."""
 
     @pytest.fixture
     def event(self):

@@ -246,7 +246,7 @@ class AskingTests:
 
 @pytest.mark.django_db
 class SelectingTests:
-    """What the list hands over, what is shown and what is done are the same events."""
+    """The events selected in the list, shown for confirmation and changed are the same."""
 
     def chosen(self, client, url, *events, **more):
         response = client.post(url, selected("resend", *events, **more))
@@ -305,7 +305,7 @@ class SelectingTests:
 
 @pytest.mark.django_db
 class RestrictedTests:
-    """A project's own get_queryset decides which events there are for a user."""
+    """A project's own get_queryset determines which events a user can see."""
 
     @pytest.fixture(autouse=True)
     def _site(self, settings):

@@ -260,7 +260,7 @@ def cart(number, name, status=Status.SENT, minutes=0):
 
 
 class CartTests:
-    """What is said of a cart, by the events of its object."""
+    """The verdict on a cart, from the events of its object."""
 
     @pytest.mark.parametrize(
         ("events", "said", "kind"),

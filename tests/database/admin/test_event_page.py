@@ -77,7 +77,7 @@ def seen(client, event):
 
 @pytest.mark.django_db
 class AnswerTests:
-    """The sentence at the top says what became of the event, and why."""
+    """The sentence at the top says what happened to the event, and why."""
 
     def test_of_an_accepted_event(self, client):
         page = seen(client, ended(ADA, Status.SENT))

@@ -1,4 +1,4 @@
-"""The page Setup of the admin: what the doctor finds, and the button that calls Brevo."""
+"""The Setup page in the admin: the doctor's findings, and the button that calls Brevo."""
 
 from __future__ import annotations
 

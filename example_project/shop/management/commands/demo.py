@@ -41,7 +41,7 @@ class Command(BaseCommand):
 
     def _shop_with_a_fake(self, events: OutboxEventQuerySet) -> None:
         self.stdout.write("BREVO_MA_KEY is not set: the events go to a fake Brevo on loopback, over real HTTP.\n")
-        # The engine that waits for a worker, so that everybody has shopped before anything is sent.
+        # The engine that leaves sending to a worker, so that everyone has shopped before anything is sent.
         with fake_brevo(ENGINE="worker", RETRY_BACKOFF=1) as brevo:
             self._plan_trouble(brevo)
             ada, bob, cleo = Visitor(), Visitor(), Visitor()

@@ -16,7 +16,7 @@ from shop.stage.brevo import fake_brevo, has_real_key, misbehave
 from shop.stage.checks import made_up_events
 
 LATENCY = 0.12  # seconds that the fake Brevo takes to answer
-RETRY_BACKOFF = 5  # seconds, so that nobody waits long to see a retry
+RETRY_BACKOFF = 5  # seconds, so that visitors soon see a retry
 
 
 class Command(BaseCommand):

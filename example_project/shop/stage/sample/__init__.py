@@ -1,4 +1,4 @@
-"""Fill the outbox with a made-up month, so that the admin has something to show. For the fake Brevo only."""
+"""A made-up month in the outbox, so that the admin has something to show. Only for the fake Brevo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shop.stage.sample.visits import contacts, month
 
 __all__ = ["events", "write"]
 
-SEED = 20  # the same month for everybody
+SEED = 20  # the same month for everyone
 FRESH = timedelta(hours=2)  # later, the last day of the charts would be empty
 
 
@@ -26,7 +26,7 @@ def events() -> OutboxEventQuerySet:
 
 
 def write(now: datetime | None = None) -> int:
-    """Write the month that ends now, unless there is one that has just ended; returns how many events it has."""
+    """Write the month up to now, unless there is a recent one; returns the number of its events."""
     if has_real_key():
         raise RuntimeError("No made-up event may exist where a real key could send it.")
     now = now or timezone.now()

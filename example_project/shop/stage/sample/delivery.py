@@ -1,4 +1,4 @@
-"""Make up how the events fared: rows as delivery would have left them."""
+"""The made-up fate of the events: rows as delivery would have left them."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ MAX_ATTEMPTS = 12
 RETRY_BACKOFF = 30  # seconds
 THROTTLE = 60  # seconds
 USUALLY = 0.11  # seconds that Brevo takes to answer
-SOONEST_RETRY = timedelta(minutes=3)  # from now, so that the shop does not begin with a burst
+SOONEST_RETRY = timedelta(minutes=3)  # from now, so that the shop doesn't start with a burst
 
 # Brevo was down on the evening of the newsletter: some failures closed the gate, then one event at a time probed.
 OUTAGE_BEGINS = timedelta(hours=19, minutes=12)
 OUTAGE_LASTS = timedelta(minutes=70)
 FAILURES_BEFORE_GATE = 4
-PROBES = (20, 50, 110, 230, *range(530, 4200, 300))  # seconds after its begin
-CALLED_OFF = 5  # every so many of the events that waited, one was cancelled by an operator
+PROBES = (20, 50, 110, 230, *range(530, 4200, 300))  # seconds after its start
+CALLED_OFF = 5  # one in this many waiting events was cancelled by an operator
 
 
 @dataclass(frozen=True)
 class Reply:
-    """Describe an answer, or what kept it from coming."""
+    """An answer, or what prevented it."""
 
     code: int | None
     error: str = ""
     message: str = ""
-    seconds: float = 0.0  # that it took; 0: as usual
+    seconds: float = 0.0  # that it took; 0 for the usual time
     is_counted: bool = True
 
     @property
     def body(self) -> str:
-        """Return the text of the answer."""
+        """The text of the answer."""
         return json.dumps({"code": self.error, "message": self.message}) if self.code and self.error else self.message
 
 
@@ -56,7 +56,7 @@ PROBED = Reply(503, "", "Service Unavailable", 0.04, is_counted=False)
 LATE = Reply(None, "timeout", "No answer came within 10 seconds.", 10.0)
 TOO_FAST = Reply(429, "too_many_requests", "Too many requests", 0.02, is_counted=False)
 
-# How often, of a thousand events, and the answers in turn; the last one stays.
+# How often, in a thousand events, and the successive answers; the last one is repeated.
 TROUBLES = (
     (6, (TOO_MANY_PIECES,)),
     (9, (BROKEN, TAKEN)),
@@ -69,7 +69,7 @@ BLOCKLISTED_NAMES = ("hugo.costa@", "odile.keller@")
 
 
 class Delivery:
-    """Turn captured events, oldest first, into rows of the outbox and their attempts."""
+    """Turns captured events, oldest first, into rows of the outbox and their attempts."""
 
     def __init__(self, chance: random.Random, now: datetime) -> None:
         self.chance, self.now = chance, now
@@ -83,7 +83,7 @@ class Delivery:
         self._latest: dict[str, OutboxEvent] = {}
 
     def add(self, captured: Captured) -> None:
-        """Add one event with its attempts, as far as they are over by now."""
+        """Add one event with its attempts up to now."""
         event = OutboxEvent.of(captured.event)
         event.created_at = event.available_at = event.due_at = captured.at
         self.events.append(event)
@@ -100,7 +100,7 @@ class Delivery:
             self._send(event, begin + timedelta(milliseconds=self.chance.randint(3, 30)), self._replies(captured))
 
     def hold(self) -> Interruption:
-        """Return the entry of the delivery log for the outage; the events must have their keys."""
+        """Return the outage's entry in the log of holds; the events must already have their keys."""
         closing = self._outage[FAILURES_BEFORE_GATE - 1]
         return Interruption(
             kind=InterruptionKind.HOLD,
@@ -137,7 +137,7 @@ class Delivery:
             moment += timedelta(seconds=wait * self.chance.uniform(0.75, 1))
 
     def _attempt(self, event: OutboxEvent, moment: datetime, reply: Reply) -> datetime:
-        """Make one request, and return when it was over."""
+        """Make one request, and return when it ended."""
         seconds = reply.seconds or self._usual_seconds(moment)
         answered = moment + timedelta(seconds=seconds)
         row = SendAttempt(event=event, started_at=moment, duration_ms=round(seconds * 1000))
@@ -160,7 +160,7 @@ class Delivery:
         return self.chance.lognormvariate(0, 0.4) * USUALLY * (7 if is_ailing else 1)
 
     def _end_outage(self) -> None:
-        """Let go what waited: of each cart, only the newest event is still worth sending."""
+        """Release the waiting events: of each cart, only the newest is still worth sending."""
         held, self._held = self._held, []
         self._outage += held
         newest = {event.object_id: event for event in held}

@@ -1,4 +1,4 @@
-"""Make up who visits the shop when, and what is captured then: bodies as ``shop.brevo_events`` makes them."""
+"""Made-up visits to the shop, and the events captured then: bodies as in ``shop.brevo_events``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shop.models import FREE_SHIPPING_FROM, SHIPPING, Product
 DAYS = 30
 VISITS = 1250  # about 3,000 events
 FIRST_CART = 100_001  # far above the numbers of the shop's own carts
-CAMPAIGN = timedelta(days=6)  # ago: the evening on which a newsletter brought many more visitors
+CAMPAIGN = timedelta(days=6)  # ago: the evening when a newsletter brought many more visitors
 JUST_NOW = timedelta(seconds=1)  # ago: the last visit
 STUCK_MINUTES = (6, 17, 33, 58, 96, 150)  # ago: the visits whose events still wait for a retry
 
@@ -40,7 +40,7 @@ _DOMAINS = ("example.com", "example.org")
 
 @dataclass(frozen=True)
 class Captured:
-    """One event and the moment of its capture; Brevo does not accept a stuck one, and accepts a smooth one at once."""
+    """One event and its capture time; Brevo doesn't accept a stuck one, and accepts a smooth one at once."""
 
     at: datetime
     event: Event
@@ -67,7 +67,8 @@ def month(chance: random.Random, now: datetime) -> list[Captured]:
         visit = Visit(next(carts), *customer)
         visit.put(chance.choice(products), 1)
         captured.append(Captured(now - timedelta(minutes=minutes), visit.cart_updated(), is_stuck=True))
-    # All is well at the end: after the failures of several contacts, the first one in the shop would be an outage.
+    # The month ends without failures: after failures of several contacts, the first failure in the shop would be an
+    # outage.
     visit = Visit(next(carts), *last)
     visit.put(products[0], 1)
     captured.append(Captured(now - JUST_NOW, visit.cart_updated(), is_smooth=True))
@@ -75,7 +76,7 @@ def month(chance: random.Random, now: datetime) -> list[Captured]:
 
 
 class Visit:
-    """Follow one customer's cart, from the first product to an order, an empty cart, or neither."""
+    """One customer's cart, from the first product to an order, an empty cart, or neither."""
 
     def __init__(self, cart: int, first_name: str, email: str) -> None:
         self._cart, self._first_name, self._email = cart, first_name, email
@@ -86,7 +87,7 @@ class Visit:
         self._lines[product] = quantity
 
     def events(self, chance: random.Random, start: datetime, products: list[Product]) -> Iterator[Captured]:
-        """Yield what is captured in the course of the visit."""
+        """Yield the events captured during the visit."""
         moment = start
         for product in chance.sample(products, chance.choices((1, 2, 3, 4), (5, 4, 2, 1))[0]):
             self.put(product, chance.choice((1, 1, 1, 2, 3)))
