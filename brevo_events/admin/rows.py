@@ -14,12 +14,13 @@ from django.utils.translation import ngettext
 
 from brevo_events.admin.event.answer import state_word
 from brevo_events.admin.event.history import max_attempts
+from brevo_events.admin.event.relations import successor_among
 from brevo_events.admin.permissions import contact_of, object_of
 from brevo_events.answers import brevo_error, meaning
 from brevo_events.choices import UNFINISHED, Reason, Status
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.querysets import OutboxEventQuerySet
-from brevo_events.times import ago, clock, day, rough_length
+from brevo_events.times import ago, clock, day, exactly, rough_length
 
 MAX_DETAIL = 160  # characters
 MAX_LATER = 1000  # events that are searched for the ones that replaced others
@@ -69,7 +70,7 @@ def rows_of(
         now=now,
         shows_contact=shows_contact,
         attempts=last_attempts(events),
-        others=_ahead(events, visible) | _later(events, visible),
+        others=_ahead(events, visible) | _successors(events, visible),
         most_attempts=max_attempts(),
     )
     return [_row(event, context, "finished_at" if shows_end else "created_at") for event in events]
@@ -110,16 +111,12 @@ def _row(event: OutboxEvent, context: Context, column: str) -> Row:
 def _moment(at: datetime, now: datetime) -> Moment:
     local = timezone.localtime(at)
     words = ago(at) if abs(now - at) < RECENT else _date(local, now)
-    return Moment(words, clock(at), _exactly(at), local.isoformat())
+    return Moment(words, clock(at), f"{day(at)}, {clock(at)}", local.isoformat())
 
 
 def _date(local: datetime, now: datetime) -> str:
     is_this_year = local.year == timezone.localtime(now).year
     return date_format(local, "MONTH_DAY_FORMAT" if is_this_year else "DATE_FORMAT")
-
-
-def _exactly(at: datetime) -> str:
-    return f"{day(at)}, {clock(at)}"
 
 
 def _pending(event: OutboxEvent, context: Context) -> str:
@@ -157,7 +154,7 @@ def _cancelled(event: OutboxEvent, context: Context) -> str:
     if event.reason == Reason.SUPERSEDED:
         return "" if event.pk in context.others else _("a newer event replaced it")
     if event.reason == Reason.EXPIRED and event.expires_at:
-        return _("expired: was to be sent by %s") % _exactly(event.expires_at)
+        return _("expired: was to be sent by %s") % exactly(event.expires_at)
     return _cancelled_by(event)
 
 
@@ -199,8 +196,8 @@ def _ahead(events: Sequence[OutboxEvent], visible: OutboxEventQuerySet) -> dict[
     return {pk: other for pk, other in ahead.items() if other and other.pk < pk}
 
 
-def _later(events: Sequence[OutboxEvent], visible: OutboxEventQuerySet) -> dict[int, OutboxEvent]:
-    """Return, for each superseded event, the next event of the same contact and object."""
+def _successors(events: Sequence[OutboxEvent], visible: OutboxEventQuerySet) -> dict[int, OutboxEvent]:
+    """Return, for each superseded event with an object, the event that replaced it."""
     replaced = [
         event for event in events if event.reason == Reason.SUPERSEDED and event.is_finished and event.object_id
     ]
@@ -211,12 +208,12 @@ def _later(events: Sequence[OutboxEvent], visible: OutboxEventQuerySet) -> dict[
         object_id__in={event.object_id for event in replaced},
         pk__gt=min(event.pk for event in replaced),
     )
-    candidates = list(alike.only("name", "contact", "object_id").order_by("pk")[:MAX_LATER])
+    candidates = list(alike.defer("body").order_by("pk")[:MAX_LATER])
     found = {}
     for event in replaced:
-        later = (one for one in candidates if one.pk > event.pk and _alike(one, event))
-        if (other := next(later, None)) is not None:
-            found[event.pk] = other
+        newer = [other for other in candidates if other.pk > event.pk and _alike(other, event)]
+        if successor := successor_among(event, newer):
+            found[event.pk] = successor
     return found
 
 

@@ -14,7 +14,8 @@ from brevo_events import Event, commerce, track
 from brevo_events.admin import matches
 from brevo_events.answers import Answer
 from brevo_events.clock import UtcNow, in_seconds
-from brevo_events.models import OutboxEvent, Status
+from brevo_events.models import OutboxEvent, Reason, Status
+from brevo_events.states import cancelled
 from tests.browsing import (
     ADA,
     BOB,
@@ -147,6 +148,17 @@ class RowTests:
         track("viewed", ADA, object_id="cart:1")
 
         assert row_of(client, old)["became"] == f"Not needed replaced by bought #{new.pk}"
+
+    def test_names_the_same_successor_as_the_page_of_the_event(self, client):
+        changes = [track("cart_updated", ADA, object_id="cart:1", coalesce=True) for _ in range(3)]
+        events, last = OutboxEvent.objects.order_by("pk"), changes[-1]
+        events.filter(pk__lt=last.pk).update(**cancelled(Reason.SUPERSEDED))
+        events.filter(pk=last.pk).update(status=Status.SENT, due_at=None, finished_at=timezone.now())
+
+        row, page = row_of(client, changes[0])["became"], text_of(client.get(page_of(changes[0])))
+        assert row == f"Not needed replaced by cart_updated #{last.pk}"
+        said = " ".join(re.sub("<.*?>", " ", page).split())
+        assert f"superseded by cart_updated #{last.pk}" in said
 
     def test_has_one_link_for_each_target(self, client):
         event = ended(ADA, Status.FAILED, object_id="cart:1")
