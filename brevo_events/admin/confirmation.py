@@ -21,6 +21,7 @@ from brevo_events.admin import log
 from brevo_events.admin.permissions import may_act, may_see_contacts
 from brevo_events.admin.plan import described, left_out
 from brevo_events.admin.question import BATCH
+from brevo_events.admin.redirects import unchanged
 from brevo_events.models import OutboxEvent
 from brevo_events.querysets import Changed, OutboxEventQuerySet
 
@@ -46,9 +47,7 @@ class Confirmation:
             raise Http404
         self._check(request, action)
         if request.method in ("GET", "HEAD"):
-            # A login in between, or a reload, turns the POST into a GET.
-            self._admin.message_user(request, _("Nothing was changed: press the button again."), messages.WARNING)
-            return HttpResponseRedirect(self._list())
+            return unchanged(request, self._list())
         if request.method != "POST":
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
         pks = _ids(request.POST.get("pks", ""))

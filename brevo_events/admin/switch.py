@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods
 
 from brevo_events import engines
 from brevo_events.admin.permissions import may_pause
+from brevo_events.admin.redirects import unchanged
 from brevo_events.health import STALLED, state, take_pulse
 from brevo_events.journal import MAX_PAUSE_REASON
 from brevo_events.models import Gate
@@ -117,7 +118,7 @@ class Switch:
         """End the pause and wake the engine; nothing is sent in the request."""
         self._check(request)
         if request.method != "POST":
-            return self._unchanged(request)
+            return unchanged(request, self._overview())
         gate = Gate.load()
         if gate.is_paused:
             gate.resume(by=request.user.get_username())
@@ -129,7 +130,7 @@ class Switch:
         """End the cool-down of a hold and wake the engine, which probes; nothing is sent in the request."""
         self._check(request)
         if request.method != "POST":
-            return self._unchanged(request)
+            return unchanged(request, self._overview())
         if Gate.load().try_now():
             self._log(request, Gate.load(), _("Tried now."))
             self._admin.message_user(request, _("A few events are sent now to see how things are."), messages.SUCCESS)
@@ -148,11 +149,6 @@ class Switch:
         }
         return TemplateResponse(request, TEMPLATE, context)
 
-    def _unchanged(self, request: HttpRequest) -> HttpResponse:
-        # A login in between, or a reload, turns the POST into a GET.
-        self._admin.message_user(request, _("Nothing was changed: press the button again."), messages.WARNING)
-        return self._back()
-
     def _log(self, request: HttpRequest, gate: Gate, entry: str) -> None:
         LogEntry.objects.log_actions(request.user.pk, [gate], CHANGE, entry)  # type: ignore[arg-type]
 
@@ -166,8 +162,10 @@ class Switch:
         return self._back()
 
     def _back(self) -> HttpResponse:
-        page = reverse("admin:brevo_events_outboxevent_overview", current_app=self._site.name)
-        return HttpResponseRedirect(page)
+        return HttpResponseRedirect(self._overview())
+
+    def _overview(self) -> str:
+        return reverse("admin:brevo_events_outboxevent_overview", current_app=self._site.name)
 
 
 def _pause_entry(gate: Gate) -> str:

@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 
 from brevo_events.actions import ACTIONS, Action
 from brevo_events.admin.charts import number
+from brevo_events.admin.curl import curl, readable
 from brevo_events.admin.event.answer import answer_of, state_word
 from brevo_events.admin.event.content import content_of, summary_of
 from brevo_events.admin.event.history import History, history_of
@@ -24,7 +25,6 @@ from brevo_events.admin.event.relations import Related, related_to
 from brevo_events.admin.event.source import source_of
 from brevo_events.admin.event.timeline import timeline
 from brevo_events.admin.permissions import contact_of, may_act, may_see_contacts, object_of
-from brevo_events.admin.request import curl, readable
 from brevo_events.choices import Status
 from brevo_events.models import OutboxEvent
 from brevo_events.querysets import OutboxEventQuerySet

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -17,6 +17,7 @@ from brevo_events.actions import ACTIONS
 from brevo_events.admin.charts import number
 from brevo_events.admin.confirmation import Confirmation
 from brevo_events.admin.permissions import may_act
+from brevo_events.admin.redirects import unchanged
 from brevo_events.choices import Status
 from brevo_events.failures import FailureGroup
 from brevo_events.models import OutboxEvent
@@ -66,9 +67,7 @@ class Failures:
             raise PermissionDenied
         overview = self._address("overview")
         if request.method != "POST":
-            # A login in between, or a reload, turns the POST into a GET.
-            self._admin.message_user(request, _("Nothing was changed: press the button again."), messages.WARNING)
-            return HttpResponseRedirect(overview)
+            return unchanged(request, overview)
         # PostgreSQL rejects a NUL even in a comparison.
         failure = request.POST.get("failure", "").replace("\0", "")
         of_group = OutboxEvent.objects.of_failure(failure).filter(status=Status.FAILED).order_by("-failed_at")
