@@ -4,8 +4,6 @@ from typing import Any
 
 from django.db import models
 
-from brevo_events.choices import FINISHED
-
 
 class _Exact:
     """A field compared and stored exactly: MariaDB's usual collation ignores accents and case."""
@@ -45,13 +43,16 @@ class FinishedIndex(models.Index):
 
     If statistics were taken while nothing was waiting, PostgreSQL believes that
     nothing ever is: with an index of all statuses, it would then search all
-    contacts' waiting events to find the next event of one contact.
+    contacts' waiting events to find the next event of one contact. And if they
+    were taken before a backlog was sent, it would search everything sent to find
+    the newest event of one key. So only queries that mention ``finished_at`` can
+    use the index.
     """
 
     # Not with a condition: MariaDB has none, and Django would warn about it at every migrate.
     def create_sql(self, model: type[models.Model], schema_editor: Any, using: str = "", **kwargs: Any) -> Any:
         if schema_editor.connection.vendor != "postgresql":
             return super().create_sql(model, schema_editor, using, **kwargs)
-        finished = models.Q(status__in=FINISHED)
+        finished = models.Q(finished_at__isnull=False)
         partial = models.Index(fields=self.fields, name=self.name, condition=finished)
         return partial.create_sql(model, schema_editor, using, **kwargs)

@@ -29,7 +29,12 @@ LISTS = (
     *("", "?status=waiting", "?status=sent", "?status=failed", "?status=superseded", "?status=cancelled"),
     *("?name=a", "?response=4", "?status=failed&name=a", "?status=waiting&response=none"),
     *("?failure=fffffffffffffff5", "?failure=fffffffffffffff5&status=failed&name=a"),
-    *("?span=hour", "?span=hour&name=a&status=sent", "?when=finished&span=hour&name=a&status=sent"),
+    *(
+        "?span=hour",
+        "?span=hour&name=a&status=sent",
+        "?when=finished&span=hour",
+        "?when=finished&span=hour&name=a&status=sent",
+    ),
     *("?q=77", "?q=%2377", "?q=nothing", "?q=a@example.com&status=failed"),
 )
 
