@@ -22,7 +22,7 @@ from benchmarks.figures import Figure, interleave
 from brevo_events.addresses import contact_hash
 from brevo_events.models import OutboxEvent, Reason, Status
 
-CONTACTS = 20_000
+EVENTS_OF_CONTACT = 50
 WAITING = 2_000
 IN_100 = {Status.FAILED: (Reason.REJECTED, 400, (7, 57)), Status.CANCELLED: (Reason.SUPERSEDED, None, (3, 30, 80))}
 EVENTS = "/admin/brevo_events/outboxevent/"
@@ -123,7 +123,7 @@ def _milliseconds(sql: str, parameters: Any) -> float:
 
 
 def _fill(count: int) -> None:
-    contact = f"n % {CONTACTS}"
+    contact = f"n % {count // EVENTS_OF_CONTACT}"
     rows.fill(count, status=Status.SENT, contact=contact, ended=0)
     events = OutboxEvent.objects.annotate(place=F("pk") % 100)
     events.update(response_code=204, object_id=Concat(Value("cart:"), Cast("pk", CharField())))
