@@ -65,6 +65,15 @@ class PrintTests:
         expect(paper.locator(".brevo-tabs li").filter(visible=True)).to_contain_text("Failed")
         expect(paper.locator("#result_list thead")).to_be_visible()
 
+    def test_of_a_filtered_list_says_what_it_was_asked_for(self, paper):
+        paper.goto(f"{EVENTS}?q=cart:1&name=cart_updated&response=2&when=finished&from=2020-01-02T03:04")
+
+        asked = paper.locator(".brevo-asked")
+        expect(asked).to_be_visible()
+        expect(asked).to_contain_text("“cart:1” · cart_updated · 2xx: accepted · Finished: Jan. 2, 2020, 03:04:00 –")
+        paper.emulate_media(media="screen")
+        expect(asked).to_be_hidden()
+
     def test_of_a_group_of_failures_names_it(self, paper, served):
         paper.goto(f"{EVENTS}?failure={served.failure()}")
 
