@@ -8,6 +8,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser import shop
 from tests.browser.shop import EVENTS, OVERVIEW
 from tests.browser.test_clicks import page_of
 from tests.browser.test_tasks import APP, FAILED, INDEX, SLOW
@@ -70,6 +71,13 @@ class Keys:
         self.to(locator)
         self.write(option)
         expect(locator.locator("option:checked")).to_have_text(re.compile(f"^{re.escape(option)}"))
+
+
+@pytest.fixture(scope="module")
+def served(history, tmp_path_factory):
+    """A shop of its own, because the other tests make and resend the same events."""
+    with shop.serving(tmp_path_factory.mktemp("shop"), history) as served:
+        yield served
 
 
 @pytest.fixture
