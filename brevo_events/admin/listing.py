@@ -43,6 +43,7 @@ from brevo_events.admin.rows import rows_of
 from brevo_events.admin.slowest import slowest
 from brevo_events.admin.spans import PRESETS, field_of
 from brevo_events.failures import words_of
+from brevo_events.times import clock, day
 
 MAX_NAMES = 30
 NAMED = 1000  # events whose names are offered, because a DISTINCT over all events would read every row
@@ -82,6 +83,7 @@ def page(events: EventList, request: HttpRequest) -> dict[str, Any]:
         "zone": timezone.get_current_timezone_name(),
         "search_help": search_help(shows_contact=shows_contact),
         "searched": _searched(events),
+        "asked_in_words": _in_words(asked),
         "failure": _failure(asked, shows_contact=shows_contact) if asked.failure else None,
         "all_link": asked.link(**{BATCH: ""}) if asked.batch else "",
         "finding": finding(events.result_list, asked.term),
@@ -136,6 +138,19 @@ def _fields(asked: Question, names: Sequence[str]) -> dict[str, Any]:
         "search": SEARCH_VAR,
         **{f"{key}_name": key for key in (NAME, RESPONSE, WHEN, FROM, TO, SPAN)},
     }
+
+
+def _in_words(asked: Question) -> list[str]:
+    """Return what the fields of the form say, for paper, on which there is no form."""
+    moment = _("Finished") if asked.finished else _("Captured")
+    ends = [f"{day(end)}, {clock(end)}" if end else "" for end in (asked.span.start, asked.span.end)]
+    parts = [
+        f"“{asked.term}”" if asked.term else "",
+        asked.name,
+        str(ANSWERS.get(asked.response, "")),
+        f"{moment}: {' – '.join(ends).strip()}" if asked.span else "",
+    ]
+    return [part for part in parts if part]
 
 
 def _failure(asked: Question, *, shows_contact: bool) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from brevo_events.admin.spans import ANY_TIME, PRESETS, Span, field_of, moment_of, preset
+from brevo_events.admin.spans import ANY_TIME, PRESETS, Span, moment_of, parameter_of, preset
 from brevo_events.choices import UNFINISHED, Reason, Status
 
 ALL, WAITING, ACCEPTED, FAILED, NOT_NEEDED, CANCELLED = "", "waiting", "sent", "failed", "superseded", "cancelled"
@@ -109,8 +109,8 @@ class Question:
             BATCH: self.batch,
             WHEN: self.when if self.span else "",
             SPAN: self.preset,
-            FROM: "" if self.preset else field_of(self.span.start),
-            TO: "" if self.preset else field_of(self.span.end),
+            FROM: "" if self.preset else parameter_of(self.span.start),
+            TO: "" if self.preset else parameter_of(self.span.end),
             SEARCH_VAR: self.term,
             **self.kept,
         }

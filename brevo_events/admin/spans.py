@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -50,11 +50,25 @@ def field_of(moment: datetime | None) -> str:
     return timezone.localtime(moment).strftime(FIELD_FORMAT) if moment else ""
 
 
+def parameter_of(moment: datetime | None) -> str:
+    """Return a time as the value of a parameter, from which ``moment_of`` returns exactly this time."""
+    text = field_of(moment)
+    if moment is None or _in_utc(moment_of(text)) == _in_utc(moment):
+        return text
+    # It has seconds, or occurs twice because the clocks go back.
+    return timezone.localtime(moment).isoformat()
+
+
 def preset(name: str, now: datetime) -> Span | None:
     """Return the span that a preset means at a given time, or None if there is no such preset."""
     if (begin := _BEGINNINGS.get(name)) is None:
         return None
     return Span(begin(now), _midnight(now, 0) if name == "yesterday" else None)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    # A time that occurs twice isn't equal to any time of another zone.
+    return moment and moment.astimezone(UTC)
 
 
 def _midnight(now: datetime, days_ago: int) -> datetime:

@@ -32,7 +32,7 @@ def frames(page):
     yield show("A Django shop with brevo_events, and what it tells Brevo, its e-mail service")
 
     page.get_by_role("button", name="Ada").click()
-    expect(told(page, "identify")).to_contain_text("Sent · 204")
+    expect(told(page, "identify")).to_contain_text("Accepted · 204")
     yield show("Ada signs in: Brevo learns who she is")
 
     for product in ("Brume mug", "Calanque shirt", "Colibri teapot"):
@@ -41,7 +41,7 @@ def frames(page):
         expect(told(page, "cart_updated").first).to_contain_text(product)
     yield show("She fills her cart: each change is kept in the shop's own database, to be sent")
 
-    expect(told(page, "cart_updated")).to_contain_text("Sent · 204")
+    expect(told(page, "cart_updated")).to_contain_text("Accepted · 204")
     expect(told(page, "cart_updated")).to_contain_text("changes merged")
     yield show("The three changes become one request, and Brevo accepts it")
 
@@ -61,6 +61,6 @@ def frames(page):
     page.get_by_role("button", name="Works").click()
     yield show("Brevo is back …")
 
-    expect(told(page, "order_completed")).to_contain_text("Sent · 204")
+    expect(told(page, "order_completed")).to_contain_text("Accepted · 204")
     expect(page.locator(".verdict")).to_contain_text("No reminder: Ada ordered")
     yield show("… and knows of the order: no needless reminder")

@@ -77,10 +77,10 @@ class StoryTests:
     def test_a_contact_shows_why_there_was_no_reminder(self, page, admin):
         sign_in(page, "gwen@example.com", "Gwen")
         add(page, "Brume mug")
-        expect(told(page, "cart_updated")).to_contain_text("Sent · 204")
+        expect(told(page, "cart_updated")).to_contain_text("Accepted · 204")
         page.goto("/checkout/")
         page.get_by_role("button", name="Place the order").click()
-        expect(told(page, "order_completed")).to_contain_text("Sent · 204")
+        expect(told(page, "order_completed")).to_contain_text("Accepted · 204")
 
         admin.goto(f"{EVENTS}?q=gwen@example.com")
         admin.locator("#result_list tbody tr").first.get_by_role("link", name="order_completed").click()
@@ -94,7 +94,7 @@ class StoryTests:
         add(page, "Brume mug")
         page.goto("/checkout/")
         page.get_by_role("button", name="Place the order").click()
-        expect(told(page, "order_completed")).to_contain_text("Sent · 204")
+        expect(told(page, "order_completed")).to_contain_text("Accepted · 204")
         admin.goto(f"{EVENTS}?q=hank@example.com")
         admin.locator("#result_list tbody tr", has_text="cart_updated").last.get_by_role(
             "link", name="cart_updated"

@@ -32,16 +32,16 @@ class VisitTests:
     def test_shows_beside_the_pages_what_is_captured_and_answered(self, page, admin, served):
         sign_in(page, "ada@example.com")
         add(page, "Brume mug")
-        expect(told(page, "cart_updated")).to_contain_text("Sent · 204")
+        expect(told(page, "cart_updated")).to_contain_text("Accepted · 204")
         page.get_by_label("Quantity: Brume mug").fill("3")
         page.get_by_role("button", name="Change").click()
         expect(page.get_by_text("Your cart is up to date.")).to_be_visible()
         expect(told(page, "cart_updated")).to_have_count(2)
-        expect(told(page, "cart_updated").first).to_contain_text("Sent · 204")
+        expect(told(page, "cart_updated").first).to_contain_text("Accepted · 204")
         page.get_by_role("link", name="Check out").click()
         page.get_by_role("button", name="Place the order").click()
         expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
-        expect(told(page, "order_completed")).to_contain_text("Sent · 204")
+        expect(told(page, "order_completed")).to_contain_text("Accepted · 204")
         expect(told(page, "order_completed")).to_contain_text(" ms")
 
         admin.goto(f"{EVENTS}?q=ada@example.com")
@@ -69,7 +69,7 @@ class VisitTests:
         expect(told(page, "cart_updated")).to_contain_text("Next attempt in")
         loads = []
         page.on("framenavigated", lambda frame: loads.append(frame.url))
-        expect(told(page, "cart_updated")).to_contain_text("Sent · 204")
+        expect(told(page, "cart_updated")).to_contain_text("Accepted · 204")
         assert loads == []
 
 
@@ -91,7 +91,7 @@ class StoryTests:
         page.get_by_role("button", name="Ada").click()
         expect(page.get_by_role("button", name="Ada", pressed=True)).to_be_visible()
         add(page, "Brume mug")
-        wait_for(told(page, "cart_updated").first, "Sent · 204")
+        wait_for(told(page, "cart_updated").first, "Accepted · 204")
         expect(page.locator(".verdict")).to_contain_text("Reminder to Ada in 0:")
 
         page.get_by_role("button", name="Down").click()
@@ -101,7 +101,7 @@ class StoryTests:
         wait_for(told(page, "order_completed").first, "Next attempt in 0:")
 
         page.get_by_role("button", name="Works").click()
-        wait_for(told(page, "order_completed").first, "Sent · 204")
+        wait_for(told(page, "order_completed").first, "Accepted · 204")
         expect(page.locator(".verdict")).to_contain_text("No reminder: Ada ordered")
         page.context.close()
 
@@ -117,7 +117,7 @@ class StoryTests:
         page.get_by_role("button", name="Works").click()
 
         expect(page.locator(".delivery")).to_have_count(0)
-        expect(told(page, "cart_updated")).to_contain_text("Sent · 204")
+        expect(told(page, "cart_updated")).to_contain_text("Accepted · 204")
         page.context.close()
 
     def test_link_in_the_terminal_leads_to_the_overview_once(self, new_shop, browser):

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from brevo_events import Event, engines, track
+from brevo_events.admin.question import question
 from brevo_events.answers import Answer
 from brevo_events.clock import in_seconds
 from brevo_events.health import Pulse, state, take_pulse
@@ -29,6 +30,7 @@ ADA = "ada@example.com"
 PAGE, PAUSE, RESUME = f"{LIST}overview/", f"{LIST}overview/pause/", f"{LIST}overview/resume/"
 TRY_NOW = f"{LIST}overview/try-now/"
 APP = "/admin/brevo_events/"
+OFFSETS = (0, 1, 2, 5.5)  # hours ahead of UTC, in the zones of the charts
 MARKUP = "<script>alert('1')</script>"
 
 
@@ -83,6 +85,10 @@ def failed(name="viewed", message="No such contact"):
     OutboxEvent.objects.filter(pk=event.pk).update(**ended)
     attempt(event, 0, 400, "invalid_parameter", message)
     return event
+
+
+def in_utc(span):
+    return [moment and moment.astimezone(dt.UTC) for moment in (span.start, span.end)]
 
 
 def close(reason=GateReason.ACCOUNT, code=401):
@@ -604,6 +610,58 @@ class ChartTests:
         ((waiting, _name),) = self.spans_of(page, "waiting")
         assert waiting["when"] == "captured"
         assert waiting["from"] == second["from"]
+
+    # In Paris the clocks go back that morning, so that 2:00 to 3:00 occurs twice; in Kolkata no hour begins with one of
+    # UTC's.
+    @pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "Asia/Kolkata"])
+    def test_lead_to_exactly_the_events_that_each_bar_counts(self, client, settings, monkeypatch, zone):
+        settings.TIME_ZONE = zone
+        now = dt.datetime(2025, 10, 26, 10, 40, tzinfo=dt.UTC)
+        monkeypatch.setattr(timezone, "now", lambda: now)
+        events = self.events_around(now)
+
+        for chart in text_of(client.get(PAGE)).split('<svg class="brevo-chart"')[1:]:
+            counted = {status: [] for status in events}
+            for url, name in re.findall(r'<a href="([^"]*)" aria-label="([^"]*)"', chart.partition("</svg>")[0]):
+                found = client.get(unescape(url)).context["cl"]
+                pks = list(found.queryset.values_list("pk", flat=True))
+                assert name.rpartition(": ")[2].split()[0] == str(len(pks)) == str(found.result_count), (url, name)
+                counted[found.asked.status] += pks
+                # The tabs and buttons of the list keep the span.
+                again = question(QueryDict(found.asked.link()[1:]), "")
+                assert in_utc(again.span) == in_utc(found.asked.span), url
+            for status, moments in events.items():
+                first = self.first_moment(chart, now)
+                assert sorted(counted[status]) == [pk for pk, moment in moments if moment >= first], status
+
+    def events_around(self, now):
+        """Make events of each kind at the ends of hours and days; return their keys and times, by tab."""
+        hours = [
+            now.replace(minute=minute) - dt.timedelta(hours=ago) for ago in (0, 8, 9, 10, 23) for minute in (0, 30)
+        ]
+        days = [hours[0].replace(hour=0) - dt.timedelta(days=ago, hours=ahead) for ago in (0, 29) for ahead in OFFSETS]
+        ticks = [dt.timedelta(microseconds=ago) for ago in (0, 1)]
+        moments = sorted({end - tick for end in (*hours, *days) for tick in ticks})
+        body = Event("viewed", ADA).json()
+        made = {}
+        for tab, status in (("sent", Status.SENT), ("failed", Status.FAILED), ("waiting", Status.PENDING)):
+            values = {"name": "viewed", "email": ADA, "body": body, "status": status}
+            for moment in moments:
+                # One that ended was captured long before.
+                past = {"created_at": now - dt.timedelta(days=80), "due_at": None, "finished_at": moment}
+                times = {"created_at": moment, "due_at": now} if tab == "waiting" else past
+                OutboxEvent.objects.bulk_create([OutboxEvent(**values, **times)])
+            pks = OutboxEvent.objects.filter(status=status).order_by("pk").values_list("pk", flat=True)
+            made[tab] = list(zip(pks, moments, strict=True))
+        return made
+
+    def first_moment(self, chart, now):
+        """Return when the first bar of a chart begins."""
+        local = timezone.localtime(now)
+        if 'id="brevo-hours-title"' in chart:
+            return local.replace(minute=0).astimezone(dt.UTC) - dt.timedelta(hours=23)
+        day = local.date() - dt.timedelta(days=29)
+        return timezone.make_aware(dt.datetime(day.year, day.month, day.day))
 
     def test_lead_to_the_same_from_their_tables(self, client):
         failed()

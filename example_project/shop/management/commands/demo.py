@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from brevo_events.admin.event.answer import state_word
 from brevo_events.delivery import deliver
 from brevo_events.management.printable import printable
 from brevo_events.models import Gate, OutboxEvent, Status
@@ -108,7 +109,7 @@ class Command(BaseCommand):
             answers = ", ".join(str(attempt.response_code or attempt.error) for attempt in attempts)
             message = next((f"{a.error}: {a.message}" for a in reversed(attempts) if a.error), "")
             message = str(event.get_reason_display()) if event.status == Status.CANCELLED else message
-            row = (f"#{event.pk}", event.name, event.email, event.object_id or "", str(event.get_status_display()))
+            row = (f"#{event.pk}", event.name, event.email, event.object_id or "", state_word(event))
             rows.append(tuple(printable(cell) for cell in (*row, answers, message)))
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         self.stdout.write("")
