@@ -19,7 +19,7 @@ PYTHONS = {"5.2": ["3.11", "3.12", "3.13"], "6.0": ["3.12", "3.13"], "6.1": ["3.
 FOLDERS = ("tests/unit", "tests/http", "tests/database")
 LOWEST = (
     *("django==5.2", "django-environ==0.11.2", "requests==2.32.4", "urllib3==1.26.20", "idna==2.5"),
-    *("celery==5.4", "prometheus-client==0.20", "django-tasks==0.12", "django-tasks-db==0.13"),
+    *("celery==5.4", "prometheus-client==0.20", "django-tasks==0.12", "django-tasks-db==0.12"),
 )
 
 
