@@ -17,16 +17,22 @@ nox.options.error_on_missing_interpreters = False
 
 PYTHONS = {"5.2": ["3.11", "3.12", "3.13"], "6.0": ["3.12", "3.13"], "6.1": ["3.12", "3.13"]}
 FOLDERS = ("tests/unit", "tests/http", "tests/database")
-LOWEST = ("django==5.2", "django-environ==0.11.2", "requests==2.32.4", "urllib3==1.26.20", "idna==2.5")
+LOWEST = (
+    *("django==5.2", "django-environ==0.11.2", "requests==2.32.4", "urllib3==1.26.20", "idna==2.5"),
+    *("celery==5.4", "prometheus-client==0.20", "django-tasks==0.12", "django-tasks-db==0.12"),
+)
 
 
-def suite(session: nox.Session, *installed: str, **environment: str) -> None:
+def suite(session: nox.Session, *installed: str, without: tuple[str, ...] = (), **environment: str) -> None:
     """Install the project with its test tools, then what the session is about, and run the suite."""
     session.install("--quiet", "--upgrade", "pip>=25.1")
     session.install("--quiet", "--editable", ".", "--group", "test")
     session.install("--quiet", *installed)
+    if without:
+        session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", *without)
     session.run("python", "-m", "pip", "freeze", "--exclude-editable")
-    session.run("pytest", "-n", "4", "--dist", "worksteal", *(session.posargs or FOLDERS), env=environment)
+    processes = os.environ.get("TEST_PROCESSES", "4")
+    session.run("pytest", "-n", processes, "--dist", "worksteal", *(session.posargs or FOLDERS), env=environment)
 
 
 @nox.session
@@ -55,9 +61,8 @@ def urllib3(session: nox.Session) -> None:
 def psycopg2(session: nox.Session) -> None:
     """Test PostgreSQL's older driver."""
     url = _url(session, "TEST_POSTGRES_URL")
-    session.install("--quiet", "--editable", ".", "--group", "test")
-    session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "psycopg", "psycopg-binary", "psycopg-pool")
-    suite(session, "psycopg2-binary", TEST_DATABASE_URL=url)
+    newer = ("psycopg", "psycopg-binary", "psycopg-pool")  # Django prefers it
+    suite(session, "psycopg2-binary", without=newer, TEST_DATABASE_URL=url)
 
 
 @nox.session(python="3.11")

@@ -22,6 +22,7 @@ def pool_of_one():
     """Django's connection pool, with one connection for pages and delivery together."""
     if connection.vendor != "postgresql":
         pytest.skip("Django has a pool for PostgreSQL only")
+    pytest.importorskip("psycopg_pool", reason="psycopg2 has no pool that Django could use")
     options = connection.settings_dict.setdefault("OPTIONS", {})
     connection.close()
     options["pool"] = {"min_size": 1, "max_size": 1, "timeout": 5}

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection, models, transaction
 from django.test.utils import isolate_apps
 
-from brevo_events import Event, track_many
+from brevo_events import Event, track, track_many
 from brevo_events.clock import UtcNow, in_seconds
 from brevo_events.fields import ExactCharField, ExactTextField
 from brevo_events.models import Gate, OutboxEvent
@@ -29,6 +30,22 @@ def read(**expressions):
     """Return what the database computes, in one statement."""
     Gate.objects.get_or_create(pk=1)
     return Gate.objects.annotate(**expressions).values(*expressions).get(pk=1)
+
+
+@contextmanager
+def session_in(zone):
+    """Give the connection another time zone."""
+    statements = {"mysql": "SET time_zone = %s", "postgresql": "SET LOCAL TIME ZONE %s"}
+    if connection.vendor not in statements:
+        pytest.skip("SQLite's sessions have no time zone.")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@session.time_zone" if connection.vendor == "mysql" else "SHOW TIME ZONE")
+        (before,) = cursor.fetchone()
+        cursor.execute(statements[connection.vendor], [zone])
+        try:
+            yield
+        finally:
+            cursor.execute(statements[connection.vendor], [before])
 
 
 class ExactTextTests:
@@ -90,20 +107,23 @@ class ClockTests:
 
     @pytest.mark.parametrize("zone", ["+05:00", "-07:00"])
     def test_is_utc_in_whatever_zone_the_session_is(self, zone):
-        statements = {"mysql": "SET time_zone = %s", "postgresql": "SET LOCAL TIME ZONE %s"}
-        if connection.vendor not in statements:
-            pytest.skip("SQLite's sessions have no time zone.")
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT @@session.time_zone" if connection.vendor == "mysql" else "SHOW TIME ZONE")
-            (before,) = cursor.fetchone()
-            cursor.execute(statements[connection.vendor], [zone])
-            try:
-                moments = read(now=UtcNow(), soon=in_seconds(60))
-            finally:
-                cursor.execute(statements[connection.vendor], [before])
+        if connection.vendor == "postgresql":
+            pytest.importorskip("psycopg", reason="With psycopg2, Django reads every time as UTC.")
+        with session_in(zone):
+            moments = read(now=UtcNow(), soon=in_seconds(60))
 
         assert abs(moments["now"] - datetime.now(UTC)) < timedelta(seconds=5)
         assert abs(moments["soon"] - datetime.now(UTC)) < timedelta(seconds=65)
+
+    @pytest.mark.parametrize("zone", ["+05:00", "-07:00"])
+    def test_is_written_in_utc_in_whatever_zone_the_session_is(self, zone):
+        track("a", "a@b.de")
+        with session_in(zone):
+            OutboxEvent.objects.update(available_at=UtcNow(), due_at=in_seconds(60))
+
+        event = OutboxEvent.objects.get()
+        assert abs(event.available_at - datetime.now(UTC)) < timedelta(seconds=5)
+        assert timedelta(seconds=55) < event.due_at - datetime.now(UTC) < timedelta(seconds=65)
 
     def test_goes_on_inside_a_transaction(self):
         with transaction.atomic():

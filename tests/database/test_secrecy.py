@@ -209,7 +209,7 @@ class FailureTests:
     @pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place[0].__name__}.{place[1]}")
     @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
     def test_an_interrupt_shows_the_key_in_no_frame(self, fake_brevo, settings, monkeypatch, place, interrupt):
-        transport = configured(settings, fake_brevo.url)
+        transport = configured(settings, fake_brevo.url, TIMEOUT=5)  # no slow machine comes first
         fake_brevo.next(Reply(400, body=f"bad key {KEY}".encode()))
         fail_at(monkeypatch, place, interrupt("stop"))
 

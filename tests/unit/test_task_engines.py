@@ -155,8 +155,9 @@ class TasksTests:
 
         assert (number, message) == ("W011", f"ENGINE is 'tasks', but the backend TASKS['default'] {problem}.")
 
-    def test_is_content_with_a_backend_that_has_workers(self, tasks):
+    def test_is_content_with_a_backend_that_has_workers(self, tasks, settings):
         pytest.importorskip("django_tasks_db")
+        settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django_tasks_db"]
         with default_backend(tasks, {"BACKEND": "django_tasks_db.DatabaseBackend"}):
             assert problems(tasks.TasksEngine()) == []
 
