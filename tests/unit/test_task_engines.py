@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from brevo_events import checks, engines
 from brevo_events.exceptions import InvalidSetting
@@ -155,10 +156,11 @@ class TasksTests:
 
         assert (number, message) == ("W011", f"ENGINE is 'tasks', but the backend TASKS['default'] {problem}.")
 
-    def test_is_content_with_a_backend_that_has_workers(self, tasks, settings):
-        pytest.importorskip("django_tasks_db")
-        settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django_tasks_db"]
-        with default_backend(tasks, {"BACKEND": "django_tasks_db.DatabaseBackend"}):
+    def test_is_content_with_a_backend_that_has_workers(self, tasks, monkeypatch):
+        base = import_string(f"{tasks._tasks.__name__}.backends.base.BaseTaskBackend")
+        backend = type("WorkersBackend", (base,), {"enqueue": lambda self, task, args, kwargs: None})
+        monkeypatch.setattr(sys.modules[__name__], "WorkersBackend", backend, raising=False)
+        with default_backend(tasks, {"BACKEND": f"{__name__}.WorkersBackend"}):
             assert problems(tasks.TasksEngine()) == []
 
     def test_refuses_a_backend_that_does_not_have_its_queue(self, tasks, monkeypatch):
