@@ -80,7 +80,7 @@ def unknown_key(key: str, known: list[str]) -> checks.CheckMessage:
 
 def unknown_variable(key: str, known: list[str]) -> checks.CheckMessage:
     """Return the warning for an environment variable without effect; it may belong to another program."""
-    message = f"The environment variable {options.ENVIRONMENT_PREFIX}{key} sets nothing: there is no such key."
+    message = f"The environment variable {options.ENVIRONMENT_PREFIX}{key} has no effect: there is no such key."
     return checks.Warning(message, hint=_nearest(key, known), id="brevo_events.W008")
 
 
@@ -179,7 +179,7 @@ def check_senders(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
             model = _model_of(sender)
             if model is None and isinstance(sender, str) and is_of_models:
                 hint = "Write it as 'app_label.Model', of an app in INSTALLED_APPS."
-                problems.append(_error(f"track_on of {name} names {sender!r}, which is no model.", hint, "E006"))
+                problems.append(_error(f"track_on of {name} names {sender!r}, which is not a model.", hint, "E006"))
             if model and router.db_for_write(model) != outbox_on:
                 problems.append(_other_database(name, model, outbox_on))
             if model and is_of_models and (unseen := _unseen_children(registered, model)):
@@ -230,7 +230,7 @@ def _unseen_children(registered: registration.Registration, model: type[models.M
 
 def _unseen(name: str, model: type[models.Model], children: list[str]) -> checks.CheckMessage:
     return checks.Warning(
-        f"track_on of {name} listens to {model._meta.label}, and misses what is saved as {', '.join(children)}.",
+        f"track_on of {name} listens to {model._meta.label}, but not to what is saved as {', '.join(children)}.",
         hint="Django sends the signals of a child model or proxy for that alone: name each in sender.",
         id="brevo_events.W009",
     )

@@ -133,7 +133,7 @@ class Switch:
             return unchanged(request, self._overview())
         if Gate.load().try_now():
             self._log(request, Gate.load(), _("Tried now."))
-            self._admin.message_user(request, _("A few events are sent now to see how things are."), messages.SUCCESS)
+            self._admin.message_user(request, _("A few events are being sent now, to test the connection."), messages.SUCCESS)
         else:
             self._admin.message_user(request, _("Delivery is not on hold."), messages.WARNING)
         return self._back_after_waking()

@@ -86,7 +86,7 @@ def _clock(answer: Answer) -> Finding:
     try:
         theirs = parsedate_to_datetime(answer.headers["date"])
     except (KeyError, ValueError):
-        return CLOCK.unseen(_("The host did not tell the time."))
+        return CLOCK.unseen(_("The host's answer had no date."))
     if theirs.tzinfo is None:
         theirs = theirs.replace(tzinfo=UTC)
     ahead = datetime.now(UTC) - theirs

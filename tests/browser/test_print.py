@@ -112,7 +112,7 @@ class PrintTests:
 
         expect_content_only(paper, text, "The oldest was captured")
 
-    @pytest.mark.parametrize(("path", "text"), [(SETUP, "What a mail needs"), (APP, "Events are sent")])
+    @pytest.mark.parametrize(("path", "text"), [(SETUP, "What a reminder needs"), (APP, "Events are sent")])
     def test_of_other_pages(self, paper, path, text):
         paper.goto(path)
 

@@ -233,7 +233,7 @@ class ValuesTests:
 
         number, message, found_hint = one()
         assert number == "W008"
-        assert message == f"The environment variable {name} sets nothing: there is no such key."
+        assert message == f"The environment variable {name} has no effect: there is no such key."
         assert found_hint.startswith(hint)
         assert isinstance(checks.check_settings(None)[0], Warning)
 
@@ -593,7 +593,7 @@ class SendersTests:
 
         number, message, hint = one(checks.check_senders)
         assert number == "E006"
-        assert f"names {name!r}, which is no model" in message
+        assert f"names {name!r}, which is not a model" in message
         assert "app_label.Model" in hint
 
     @pytest.mark.parametrize("sender", [None, object(), object, len, "checkout", "a.b"])
@@ -634,7 +634,7 @@ class SendersTests:
 
         number, message, hint = one(checks.check_senders)
         assert number == "W009"
-        assert message.endswith(f"saved listens to shop.Article, and misses what is saved as {missed}.")
+        assert message.endswith(f"saved listens to shop.Article, but not to what is saved as {missed}.")
         assert "name each in sender" in hint
 
         registrations.append(registration.Registration(saved, tuple(signals), (Book, Special)))

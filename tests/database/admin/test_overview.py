@@ -558,7 +558,7 @@ class TryNowTests:
 
         response = pauser.post(self.URL, follow=True)
 
-        assert messages_of(response) == ["A few events are sent now to see how things are."]
+        assert messages_of(response) == ["A few events are being sent now, to test the connection."]
         assert Gate.load().is_probe_due
         assert nudges
         assert LogEntry.objects.get().get_change_message() == "Tried now."
