@@ -133,7 +133,9 @@ class Switch:
             return unchanged(request, self._overview())
         if Gate.load().try_now():
             self._log(request, Gate.load(), _("Tried now."))
-            self._admin.message_user(request, _("A few events are being sent now, to test the connection."), messages.SUCCESS)
+            self._admin.message_user(
+                request, _("A few events are being sent now, to test the connection."), messages.SUCCESS
+            )
         else:
             self._admin.message_user(request, _("Delivery is not on hold."), messages.WARNING)
         return self._back_after_waking()
