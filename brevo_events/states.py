@@ -33,7 +33,7 @@ from brevo_events.choices import Reason, Status
 from brevo_events.clock import UtcNow, in_seconds
 
 PARKED_FOR = 300  # seconds, at most: normally, the end of the event ahead releases the next one at once
-LOOK_AGAIN = 1  # seconds, if a row that is needed is locked elsewhere
+LOOK_AGAIN = 0.2  # seconds, if a row that is needed is locked elsewhere
 NO_FAILURE: dict[str, Any] = {"failure": None, "failed_at": None}
 
 # A worker claims an event. Parameters: token, seconds.

@@ -13,11 +13,13 @@ from django.db import Error, InterfaceError, OperationalError, connections, rese
 
 from brevo_events.conf import settings
 from brevo_events.connections import release_connection
-from brevo_events.delivery import Delivered, Pipeline
+from brevo_events.delivery import Delivered, Pipeline, seconds_until_due
 from brevo_events.delivery.claims import lease_seconds
 from brevo_events.delivery.obsolete import Notify
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.heartbeats import LOOP, Heart
+from brevo_events.models import Gate
+from brevo_events.states import LOOK_AGAIN
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ T = TypeVar("T")
 
 SETTING_PAUSE = 1.0  # minimum seconds before a wrong setting is read again, because a callable key may query a server
 DATABASE_PAUSE = 1.0  # seconds before retrying a database that doesn't answer
+LOOKS = 5  # times in a row that a single pass waits for an event that is due in a moment
 RETRIES = 8  # retries before a single pass, or the end of a worker, gives up
 RECORDING = 8.0  # seconds, at the end of a worker, to record the last answers
 
@@ -96,14 +99,26 @@ class Worker:
         self.finish()
 
     def run_once(self, *, max_runtime: float | None = None) -> None:
-        """Deliver until nothing is due, or stopped, or time is up; a lasting database error is raised."""
+        """
+        Deliver until nothing is due, now or in a moment, or stopped, or time is up.
+
+        A lasting database error is raised.
+        """
         ends_at = math.inf if max_runtime is None else time.monotonic() + max_runtime
-        pipeline = self._pipeline
+        pipeline, looks = self._pipeline, 0
         self._heart.wait()
         try:
             while not self.stopping.is_set() and time.monotonic() < ends_at and not pipeline.is_stuck:
-                if not self._patiently(self._step):
+                if self._patiently(self._step):
+                    looks = 0
+                    continue
+                # Where another worker had locked a row, the event is due again in a moment. The next pass may be a
+                # minute away.
+                if looks == LOOKS or pipeline.is_exhausted or not self._patiently(_is_due_soon):
                     break
+                looks += 1
+                with self.asleep():
+                    self.stopping.wait(LOOK_AGAIN)
             self._end()
         finally:
             pipeline.close()
@@ -216,6 +231,11 @@ class Stop:
             with suppress(Empty):
                 self._wake.get(timeout=timeout)
         return self._is_set
+
+
+def _is_due_soon() -> bool:
+    seconds = seconds_until_due()
+    return seconds is not None and seconds <= LOOK_AGAIN and Gate.load().is_open
 
 
 def _first_line(error: Error) -> str:

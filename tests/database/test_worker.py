@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from django.db import OperationalError, connection, reset_queries
+from django.db import OperationalError, connection, connections, reset_queries
 
 from brevo_events import Event, track, track_many
 from brevo_events.choices import Status
@@ -18,6 +18,7 @@ from brevo_events.testing import Reply
 from brevo_events.worker import Worker
 from tests import worker as process
 from tests.deliveries import fail_at_first
+from tests.rows import held_elsewhere
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,6 +26,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def all_sent(count):
     return lambda: OutboxEvent.objects.filter(status=Status.SENT).count() == count
+
+
+def sent(fake_brevo):
+    return [request.json["event"] for request in fake_brevo.requests]
 
 
 def counted(monkeypatch, method):
@@ -199,6 +204,46 @@ class SinglePassTests:
             Worker().run_once()
 
         assert caplog.text.count("The database is asked again, after OperationalError: gone") == 1
+
+    def test_waits_for_an_event_that_is_due_in_a_moment(self, fake_brevo):
+        track("now", "a@example.com")
+        track("soon", "b@example.com", delay=0.15)
+
+        Worker().run_once()
+
+        assert sent(fake_brevo) == ["now", "soon"]
+
+    def test_waits_for_an_event_that_a_locked_row_has_postponed(self, fake_brevo):
+        first, second = track("first", "a@example.com"), track("second", "a@example.com")
+        was_due_at = OutboxEvent.objects.get(pk=second.pk).due_at
+        single_pass = threading.Thread(target=lambda: (Worker().run_once(), connections.close_all()))
+
+        with held_elsewhere(first):
+            single_pass.start()
+            wait_until(lambda: OutboxEvent.objects.get(pk=second.pk).due_at > was_due_at)
+        single_pass.join(10)
+
+        assert sent(fake_brevo) == ["first", "second"]
+
+    def test_ends_although_somebody_keeps_a_row_locked(self, fake_brevo):
+        first = track("first", "a@example.com")
+        track("second", "a@example.com")
+
+        with held_elsewhere(first):
+            Worker().run_once()
+
+        assert sent(fake_brevo) == []
+
+    def test_ends_at_its_limit_although_more_is_due(self, fake_brevo, monkeypatch):
+        track_many([Event("a", f"{n}@example.com") for n in range(3)])
+        worker = Worker(limit=2)
+        monkeypatch.setattr(
+            worker.stopping, "wait", lambda _seconds: pytest.fail("It waits for an event that it may not send.")
+        )
+
+        worker.run_once()
+
+        assert len(fake_brevo.requests) == 2
 
 
 class SendersIdleTests:
