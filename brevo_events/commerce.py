@@ -71,7 +71,7 @@ def cart_updated(
             **totals,
             **present(currency=_currency(currency), url=url, affiliation=affiliation),
             "items": lines,
-            **_extra(amounts),
+            **_own(_beyond(amounts)),
         },
         coalesce=True,
         delay=delay,
@@ -96,7 +96,7 @@ def cart_deleted(
         email,
         object_id=_cart(cart_id),
         properties=properties,
-        data={"items": [], **_extra(extra)},
+        data={"items": [], **_own(extra, "items")},
         coalesce=True,
         supersedes=(CART_UPDATED,),
         implied_by=(ORDER_COMPLETED, CART_DELETED),
@@ -157,7 +157,7 @@ def order_completed(
                 billing_address=as_address(billing_address, "billing_address"),
             ),
             "items": lines,
-            **_extra(amounts),
+            **_own(_beyond(amounts), "id"),
         },
         supersedes=(CART_UPDATED, CART_DELETED),
         idempotency_key=f"{ORDER_COMPLETED}:{number}" if idempotency_key is None else idempotency_key,
@@ -186,7 +186,12 @@ def _currency(code: str) -> str:
     return code
 
 
-def _extra(data: Mapping[str, Any]) -> dict[str, Any]:
-    if misplaced := OPTIONS.intersection(data):
-        raise TypeError(f"{min(misplaced)} is no option of this event: build an Event of your own to give it.")
-    return {name: value for name, value in data.items() if name not in Amounts.__annotations__}
+def _beyond(amounts: Amounts) -> dict[str, Any]:
+    return {name: value for name, value in amounts.items() if name not in Amounts.__annotations__}
+
+
+def _own(given: Mapping[str, Any], *taken: str) -> Mapping[str, Any]:
+    """Return the shop's own names for ``data``, which must not be options of an event or ``taken``."""
+    if misplaced := OPTIONS.union(taken).intersection(given):
+        raise TypeError(f"{min(misplaced)} is not an argument of this function. To set it, build an Event yourself.")
+    return given

@@ -96,7 +96,7 @@ def _as_list(returned: Any, function: Callable[..., Any]) -> list[Event]:
         return []
     if isinstance(returned, Event):
         return [returned]
-    events = list(returned) if isinstance(returned, Iterable) else [returned]
+    events = [event for event in returned if event is not None] if isinstance(returned, Iterable) else [returned]
     if all(isinstance(event, Event) for event in events):
         return events
     raise TypeError(f"{function.__qualname__} must return an Event, several, or None.")

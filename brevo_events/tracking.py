@@ -89,18 +89,21 @@ def identify(
     )
 
 
-def track_many(events: Iterable[Event]) -> list[OutboxEvent]:
-    """Capture many events, in few statements; returns those that were captured."""
-    return capture(list(events))
+def track_many(events: Iterable[Event | None]) -> list[OutboxEvent]:
+    """Capture many events, in few statements; returns those that were captured. None is skipped, as by ``track``."""
+    return capture([event for event in events if event is not None])
 
 
-def cancel(email: str, *, name: str | None = None, object_id: str | None = None) -> int:
+def cancel(email: str | None, *, name: str | None = None, object_id: str | None = None) -> int:
     """
     Cancel a contact's pending events, in the caller's transaction, and return how many.
 
     With a name or an object, only the events that have it. An event that is
-    being sent at this moment isn't stopped.
+    being sent at this moment isn't stopped. Without an address, there is
+    nothing to cancel.
     """
+    if not email:
+        return 0
     pending = OutboxEvent.objects.of_contact(email).filter(status=Status.PENDING)
     if name is not None:
         pending = pending.filter(name=name)

@@ -62,7 +62,7 @@ def shop(monkeypatch, db):
     monkeypatch.setattr(models.Cart, "vouchers", models.Cart.tags, raising=False)
     contents = {
         "models": {"Cart": models.Cart, "CartLine": models.Line, "Customer": User},
-        "signals": {"order_placed": Signal()},
+        "signals": {name: Signal() for name in ("order_placed", "cart_changes_owner", "cart_lost_line")},
         "carts": {"add_to_cart": add_to_cart, "check_out": check_out},
         "consent": {"has_agreed": lambda event: True},
     }

@@ -292,9 +292,16 @@ class ReturnedTests:
         with transaction.atomic(), django_assert_num_queries(2):
             Cart.objects.create()
 
-    @pytest.mark.parametrize(
-        "returned", ["changed", {"name": "changed"}, 5, True, Cart, [Event("a", ADA), None], [[Event("a", ADA)]]]
-    )
+    def test_may_contain_none_as_of_an_anonymous_cart(self):
+        @track_on(post_save, sender=Cart)
+        def cart_changed(**kwargs):
+            return [None, Event("a", ADA)]
+
+        Cart.objects.create()
+
+        assert OutboxEvent.objects.get().name == "a"
+
+    @pytest.mark.parametrize("returned", ["changed", {"name": "changed"}, 5, True, Cart, [[Event("a", ADA)]]])
     def test_of_a_wrong_type_is_told_with_the_functions_name(self, returned):
         @track_on(post_save, sender=Cart)
         def cart_changed(**kwargs):

@@ -324,8 +324,8 @@ class TrackManyTests:
         for name in ("created_at", "available_at", "due_at"):
             assert [getattr(row, name) for row in rows] == [getattr(row, name) for row in stored]
 
-    def test_takes_a_generator_and_one_event(self):
-        (row,) = track_many(Event(name, "ada@example.com") for name in ["viewed"])
+    def test_takes_a_generator_and_skips_none_as_of_an_anonymous_cart(self):
+        (row,) = track_many(Event(name, "ada@example.com") if name else None for name in ["viewed", ""])
 
         assert row == OutboxEvent.objects.get()
 
@@ -1125,6 +1125,13 @@ class CancelTests:
         assert states(email=ADA) == [("viewed", "cancelled", "app")] * 2
         assert states(email=BOB) == [("viewed", "pending", "")]
         assert all(ahead(row.finished_at) < 10 for row in OutboxEvent.objects.filter(email=ADA))
+
+    @pytest.mark.parametrize("nobody", [None, ""])
+    def test_of_nobody_ends_nothing(self, nobody):
+        track("viewed", ADA)
+
+        assert cancel(nobody) == 0
+        assert states(email=ADA) == [("viewed", "pending", "")]
 
     @pytest.mark.parametrize("email", ["ADA@EXAMPLE.COM", " ada@Example.com\n"])
     def test_finds_the_contact_in_any_letter_case(self, email):

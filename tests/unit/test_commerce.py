@@ -705,10 +705,12 @@ class ExtraTests:
             lambda: cart_deleted(ADA, cart_id=1, delay=5),
             lambda: cart(idempotency_key="1"),
             lambda: cart(implied_by=("a",)),
+            lambda: order(id=7),
+            lambda: cart_deleted(ADA, cart_id=1, items=[lamp()]),
         ],
     )
     def test_holds_no_option_which_brevo_would_get_as_data(self, make):
-        with pytest.raises(TypeError, match="is no option of this event"):
+        with pytest.raises(TypeError, match="is not an argument of this function"):
             make()
 
 
