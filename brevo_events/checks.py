@@ -59,9 +59,9 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         (engines.current, "ENGINE"),
         (settings.consent, "CONSENT"),
     )
-    for load, hint in loaded:
-        if not any(f"[{hint!r}]" in problem.msg for problem in problems):
-            problems += _invalid(load, "E003", f"Correct the spelling of {hint}, or install what it names.")
+    for load, key in loaded:
+        if not any(f"[{key!r}]" in problem.msg for problem in problems):
+            problems += _invalid(load, "E003", f"Correct the spelling of {key}, or install what it names.")
     return problems
 
 
@@ -103,7 +103,10 @@ def check_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[ch
 
 def check_api_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Check the optional API v3 key; a callable isn't called, because it may query a server."""
-    if settings.has_callable_key("API_KEY"):
+    try:
+        if settings.has_callable_key("API_KEY"):
+            return []
+    except InvalidSetting:  # BREVO_EVENTS isn't a dict, which check_settings reports
         return []
     return _invalid(settings.api_key, "E002", "Copy the key again, or leave it out: only brevo_events_doctor uses it.")
 

@@ -1,7 +1,8 @@
 """
 The settings: the dict ``BREVO_EVENTS``, then the environment, then the default.
 
-This is the only reader of ``django.conf.settings`` and of the environment.
+Only this module reads ``django.conf.settings``, and only this one and ``options``
+read the environment.
 """
 
 from __future__ import annotations
@@ -21,6 +22,14 @@ from brevo_events.endpoints import TRACK_EVENT_URL
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.options import ENVIRONMENT_PREFIX, Option, address, between, from_environment, safe_url, span_or_spans
 from brevo_events.secrets import HEADERS, Secret, ask_for_key
+
+ENGINES = {
+    "thread": "brevo_events.engines.thread.ThreadEngine",
+    "inline": "brevo_events.engines.inline.InlineEngine",
+    "worker": "brevo_events.engines.base.Engine",
+    "celery": "brevo_events.contrib.celery.CeleryEngine",
+    "tasks": "brevo_events.contrib.tasks.TasksEngine",
+}
 
 T = TypeVar("T")
 
@@ -93,7 +102,7 @@ class Settings:
                 raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which cannot be imported.") from error
         # An async function returns a coroutine, which is always true.
         if asked is not None and (not callable(found) or iscoroutinefunction(found)):
-            raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which is no plain function.")
+            raise InvalidSetting(f"BREVO_EVENTS['CONSENT'] is {asked!r}, which is not a plain function.")
         return cast("Callable[[Any], Any] | None", found)
 
     def has_callable_key(self, setting: str = "MA_KEY") -> bool:
@@ -143,7 +152,7 @@ class Settings:
             problem = str(error) if name in short_names else advice
             raise InvalidSetting(f"BREVO_EVENTS[{key!r}] is {name!r}: {problem}.") from error
         if not (isinstance(found, type) and issubclass(found, base)):
-            raise InvalidSetting(f"BREVO_EVENTS[{key!r}] is {name!r}, which is no subclass of {base.__name__}.")
+            raise InvalidSetting(f"BREVO_EVENTS[{key!r}] is {name!r}, which is not a subclass of {base.__name__}.")
         return found
 
     def forget(self) -> None:

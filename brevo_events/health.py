@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from brevo_events import transports
 from brevo_events.answers import meaning
 from brevo_events.choices import UNFINISHED, GateReason, Status
-from brevo_events.conf import settings
+from brevo_events.conf import ENGINES, settings
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.heartbeats import last_seen_at
 from brevo_events.journal import Interruption
@@ -166,8 +166,9 @@ def setting_fault() -> str:
     """Return which setting keeps events from being sent, or an empty string; a callable key isn't called."""
     try:
         transports.transport_class()
+        settings.class_named("ENGINE", ENGINES, object)
         settings.consent()
-        for key in ("ENGINE", "URL", "TIMEOUT", "CONCURRENCY", "MAX_ATTEMPTS", "RETRY_BACKOFF", "OVERRIDE_EMAIL"):
+        for key in ("URL", "TIMEOUT", "CONCURRENCY", "MAX_ATTEMPTS", "RETRY_BACKOFF", "OVERRIDE_EMAIL"):
             getattr(settings, key)
         if settings.TRANSPORT == "http" and not settings.has_callable_key() and not settings.ma_key():
             return "BREVO_EVENTS['MA_KEY'] is not set."
@@ -205,12 +206,17 @@ def _misconfigured(pulse: Pulse) -> State | None:
     return State(MISCONFIGURED, "error", _("Nothing can be sent: %s") % fault, f"{advice} {what_to_do}")
 
 
+def engine() -> str:
+    """Return the setting ``ENGINE``, or its default if it is wrong, which ``setting_fault()`` reports."""
+    try:
+        return settings.ENGINE
+    except InvalidSetting:
+        return "thread"
+
+
 def sends_here() -> bool:
     """Return whether the site's own processes send events."""
-    try:
-        return settings.ENGINE in ("thread", "inline")
-    except InvalidSetting:
-        return True
+    return engine() in ("thread", "inline")
 
 
 def stalled(pulse: Pulse) -> State | None:
@@ -221,7 +227,7 @@ def stalled(pulse: Pulse) -> State | None:
         return None  # the gate explains it, unless a probe is overdue as well
     title = _("Nothing is sending. The oldest event has been due for %s.")
     advice = _("Start send_brevo_events --loop, or check the site's log if the site itself delivers.")
-    if settings.ENGINE in ("celery", "tasks"):
+    if engine() in ("celery", "tasks"):
         advice = _("Check that your task queue's worker and scheduler are running.")
     return State(
         STALLED,

@@ -123,7 +123,7 @@ def _engine(pulse: Pulse, reported: Sequence[Heartbeat]) -> Finding:
         return ENGINE.good(_("Requests were made within the last two minutes, and no event is overdue."))
     if health.sends_here():
         return ENGINE.good(_("The site itself sends what it captures, and no event is overdue."))
-    if settings.ENGINE == "worker" and (died := next(filter(is_lost, reported), None)):
+    if health.engine() == "worker" and (died := next(filter(is_lost, reported), None)):
         detail = _("The worker %(pid)d on %(host)s last reported %(ago)s, and did not end cleanly.")
         told = {"pid": died.pid, "host": died.host, "ago": ago(died.seen_at)}
         return ENGINE.wrong(detail % told, _("Start send_brevo_events --loop again."))

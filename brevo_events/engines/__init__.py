@@ -6,21 +6,13 @@ import logging
 import threading
 from contextlib import suppress
 
-from brevo_events.conf import settings
+from brevo_events.conf import ENGINES, settings
 from brevo_events.engines.base import Engine
 from brevo_events.exceptions import InvalidSetting
 
-__all__ = ["ENGINES", "Engine", "current", "finish", "load", "nudge", "start"]
+__all__ = ["Engine", "current", "finish", "load", "nudge", "start"]
 
 logger = logging.getLogger(__name__)
-
-ENGINES = {
-    "thread": "brevo_events.engines.thread.ThreadEngine",
-    "inline": "brevo_events.engines.inline.InlineEngine",
-    "worker": "brevo_events.engines.base.Engine",
-    "celery": "brevo_events.contrib.celery.CeleryEngine",
-    "tasks": "brevo_events.contrib.tasks.TasksEngine",
-}
 
 _engines: dict[str, Engine] = {}
 _making = threading.Lock()

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 from django.core.checks import Error, Tags, Warning, run_checks  # noqa: A004
 from django.core.checks.registry import registry
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import connection, connections, models, router
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import Signal
@@ -149,11 +151,11 @@ class ValuesTests:
             ("TRANSPORT", "smoke", "E003", "use http, console, locmem or the dotted path"),
             ("TRANSPORT", "shop.nowhere.Transport", "E003", "'shop.nowhere.Transport'"),
             ("TRANSPORT", "brevo_events.transports.http.Nothing", "E003", "'brevo_events.transports.http.Nothing'"),
-            ("TRANSPORT", "brevo_events.engines.Engine", "E003", "no subclass of Transport"),
-            ("TRANSPORT", "brevo_events.transports.current", "E003", "no subclass of Transport"),
+            ("TRANSPORT", "brevo_events.engines.Engine", "E003", "not a subclass of Transport"),
+            ("TRANSPORT", "brevo_events.transports.current", "E003", "not a subclass of Transport"),
             ("ENGINE", "cron", "E003", "or the dotted path of a class"),
             ("ENGINE", "shop.nowhere.Engine", "E003", "'shop.nowhere.Engine'"),
-            ("ENGINE", "brevo_events.transports.Transport", "E003", "no subclass of Engine"),
+            ("ENGINE", "brevo_events.transports.Transport", "E003", "not a subclass of Engine"),
             ("EXPIRES", 0, "E002", "from more than 0 to 366 days"),
             ("EXPIRES", {"viewed": "soon"}, "E002", "or a dict of those by event name"),
             ("EXPIRES", "3600", "E002", "must be of type int or float or timedelta or Mapping"),
@@ -165,7 +167,7 @@ class ValuesTests:
             ("CONSENT", "tests.database.test_checks.nothing", "E003", "which cannot be imported"),
             ("CONSENT", "", "E003", "which cannot be imported"),
             ("CONSENT", ".consent", "E003", "which cannot be imported"),
-            ("CONSENT", "tests.conftest.KEY", "E003", "which is no plain function"),
+            ("CONSENT", "tests.conftest.KEY", "E003", "which is not a plain function"),
         ],
     )
     def test_that_cannot_be_used_are_told_once(self, settings, key, value, number, fragment):
@@ -262,6 +264,15 @@ class ValuesTests:
         settings.BREVO_EVENTS = 7
 
         assert KEY not in str(check(None))
+
+    def test_that_are_no_dict_are_all_that_the_command_tells_of(self, settings, live):
+        settings.BREVO_EVENTS = [KEY]
+
+        with pytest.raises(SystemCheckError, match="BREVO_EVENTS must be a dict") as raised:
+            call_command("check")
+
+        assert str(raised.value).count("brevo_events.E") == 1
+        assert KEY not in str(raised.value)
 
 
 @pytest.mark.usefixtures("live")

@@ -223,6 +223,18 @@ class BrokenTests:
         assert "Nothing is sending" in told
         assert "send_brevo_events --loop" in told
 
+    @pytest.mark.parametrize("engine", [5, "no.Engine"])
+    def test_an_engine_that_cannot_be_named_while_an_event_is_overdue(self, brevo, settings, engine):
+        configure(settings, ENGINE="worker")
+        track("a", ADA)
+        OutboxEvent.objects.update(due_at=in_seconds(-300), available_at=in_seconds(-300))
+        configure(settings, ENGINE=engine)
+
+        findings = found()
+
+        assert f"'ENGINE'] is {engine!r}" in findings["settings"].detail
+        assert findings["engine"].outcome == Outcome.WRONG
+
     @pytest.mark.parametrize(
         ("engine", "loop", "minutes", "outcome"),
         [

@@ -63,7 +63,7 @@ class CurrentTests:
     def test_must_be_a_subclass_of_engine(self, settings, name):
         settings.BREVO_EVENTS = {"ENGINE": name}
 
-        with pytest.raises(InvalidSetting, match="no subclass of Engine"):
+        with pytest.raises(InvalidSetting, match="not a subclass of Engine"):
             engines.current()
 
 

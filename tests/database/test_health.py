@@ -124,6 +124,13 @@ class StateTests:
         assert named in state_now().title
         assert KEY not in state_now().title
 
+    def test_names_an_engine_that_cannot_be_loaded_once_an_event_is_overdue(self, settings):
+        captured(due_for=300)
+        settings.BREVO_EVENTS = {"ENGINE": "no.Engine"}
+
+        assert state_now().name == "misconfigured"
+        assert "'ENGINE'] is 'no.Engine'" in state_now().title
+
     @pytest.mark.parametrize("given", [{}, {"TRANSPORT": "console"}, {**HTTP, "MA_KEY": KEY}, {"RETENTION_DAYS": "x"}])
     def test_finds_no_fault_in_settings_with_which_events_are_sent(self, settings, given):
         settings.BREVO_EVENTS = given
