@@ -9,8 +9,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from brevo_events.answers import FINGERPRINT
+from brevo_events.answers import FINGERPRINT, alike
 from brevo_events.choices import Status
+from brevo_events.conf import settings
 from brevo_events.events import Event
 from brevo_events.exceptions import InvalidEvent
 from brevo_events.failures import with_message
@@ -26,6 +27,14 @@ def positive(value: str) -> int:
     if not value.isdecimal() or len(value) > 19 or not 1 <= int(value) <= MAX_NUMBER:
         raise ArgumentTypeError(f"{value!r} is not a whole number of at least 1 that a database can hold.")
     return int(value)
+
+
+def concurrency(value: str) -> int:
+    """Return a number of requests in flight that the setting allows too; for an argument's ``type=``."""
+    number = positive(value)
+    if problem := settings.options()["CONCURRENCY"].check(number):
+        raise ArgumentTypeError(f"{value!r} {problem}.")
+    return number
 
 
 def days(value: str) -> float:
@@ -46,6 +55,13 @@ def text(value: str) -> str:
     return value
 
 
+def message(value: str) -> str:
+    """Return a part of Brevo's message with a word in it: addresses and numbers alone would match every other one."""
+    if not any(character.isalpha() for character in alike(text(value))):
+        raise ArgumentTypeError(f"{value!r} has only addresses or numbers, which are ignored: add words.")
+    return value
+
+
 def address(value: str) -> str:
     """Return one e-mail address; for an argument's ``type=``."""
     try:
@@ -60,7 +76,7 @@ def moment(value: str) -> datetime:
         parsed = parse_datetime(value)
         day = None if parsed else parse_date(value)
     except ValueError as error:
-        raise ArgumentTypeError(f"{value!r} is no date that exists.") from error
+        raise ArgumentTypeError(f"{value!r} is not a valid date.") from error
     if parsed is None and day is not None:
         parsed = datetime.combine(day, time.min)
     if parsed is None:
@@ -89,9 +105,9 @@ def add_filters(parser: CommandParser) -> None:
     parser.add_argument("--response-code", type=positive, metavar="N", help="Only events last answered with this code.")
     parser.add_argument(
         "--message",
-        type=text,
+        type=message,
         metavar="TEXT",
-        help="Only failures with this text in their message; addresses and numbers are ignored.",
+        help="Only failures with this text in their message; addresses, quoted values and numbers are ignored.",
     )
     parser.add_argument(
         "--failure",

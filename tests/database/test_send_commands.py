@@ -71,8 +71,8 @@ class SendTests:
     @pytest.mark.parametrize(
         ("reply", "told"),
         [
-            (Reply.error(401, "unauthorized"), "Wrong key or URL (response code 401)"),
-            (Reply.too_many(retry_after=100), "Too many requests (response code 429)"),
+            (Reply.error(401, "unauthorized"), "Brevo does not accept the key (401)"),
+            (Reply.too_many(retry_after=100), "Too many requests (429)"),
         ],
     )
     def test_exits_with_1_if_a_fault_has_closed_the_gate(self, fake_brevo, capsys, reply, told):
@@ -84,7 +84,7 @@ class SendTests:
             call_command("send_brevo_events", stdout=io.StringIO(), stderr=err, no_color=True)
 
         assert stopped.value.code == 1
-        assert f"Sending is held back: {told}. Next probe: 2" in err.getvalue()
+        assert f"Delivery is on hold: {told}. The next try is at 2" in err.getvalue()
         assert len(due()) == 1
 
     def test_exits_with_1_as_long_as_the_gate_is_closed(self):
@@ -126,6 +126,11 @@ class SendTests:
 
         assert message in str(raised.value)
         assert len(due()) == 1
+
+    @pytest.mark.parametrize("concurrency", ["0", "257", "9223372036854775807", "many"])
+    def test_refuses_a_concurrency_that_the_setting_would_refuse(self, concurrency):
+        with pytest.raises(CommandError, match=r"--concurrency: .* (must be from 1 to 256|is not a whole number)"):
+            run("send_brevo_events", f"--concurrency={concurrency}")
 
     @pytest.mark.parametrize("limit", ["0", "-1", "many", "1.5", "", "9" * 30])
     def test_refuses_a_limit_that_is_no_number(self, limit):

@@ -15,7 +15,7 @@ from brevo_events.connections import owned_connections
 from brevo_events.delivery import Delivered
 from brevo_events.delivery.observers import Observers
 from brevo_events.heartbeats import LOOP
-from brevo_events.management.arguments import positive
+from brevo_events.management.arguments import concurrency, positive
 from brevo_events.management.guard import ended_if_hung, stopped_by_signals
 from brevo_events.management.liveness import LivenessFile
 from brevo_events.management.outbox import OutboxCommand
@@ -36,7 +36,7 @@ class Command(OutboxCommand):
         )
         parser.add_argument("--limit", type=positive, metavar="N", help="Stop after N events.")
         parser.add_argument(
-            "--concurrency", type=positive, metavar="N", help="Requests in flight; overrides CONCURRENCY."
+            "--concurrency", type=concurrency, metavar="N", help="Requests in flight; overrides CONCURRENCY."
         )
         parser.add_argument(
             "--try-now", action="store_true", help="If delivery is on hold, end the cool-down and try at once."
@@ -82,16 +82,10 @@ class Command(OutboxCommand):
 
     def _exit_as_the_gate_is(self, gate: Gate) -> None:
         if gate.is_paused:
-            self.stderr.write(_("Sending is paused by an operator."))
+            self.stderr.write(_("Delivery is paused by an operator."))
         elif gate.is_closed:
-            told = {
-                "reason": gate.get_reason_display(),
-                "code": gate.response_code,
-                "until": f"{gate.closed_until:%Y-%m-%d %H:%M:%S %Z}",
-            }
-            self.stderr.write(
-                _("Sending is held back: %(reason)s (response code %(code)s). Next probe: %(until)s.") % told
-            )
+            told = {"cause": gate.cause, "until": f"{gate.closed_until:%Y-%m-%d %H:%M:%S %Z}"}
+            self.stderr.write(_("Delivery is on hold: %(cause)s. The next try is at %(until)s.") % told)
             sys.exit(1)
 
 
