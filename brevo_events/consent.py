@@ -16,7 +16,7 @@ def is_given(event: Event) -> bool:
     """
     Return whether the contact consents to this event, according to the project's ``CONSENT``.
 
-    An exception in that function counts as no, and is logged. A database error
+    An exception in that function counts as no consent, and is logged. A database error
     propagates, because it says nothing about the contact. Raises
     ``InvalidSetting`` if the function doesn't exist.
     """
@@ -29,7 +29,7 @@ def is_given(event: Event) -> bool:
     except DatabaseError:
         raise
     except Exception:
-        logger.exception("CONSENT failed for an event %s: that counts as no.", event.name)
+        logger.exception("CONSENT failed for an event %s, which counts as no consent.", event.name)
         return False
 
 
@@ -39,5 +39,5 @@ def _is_asynchronous(answer: Any) -> bool:
         return False
     if iscoroutine(answer):
         answer.close()
-    logger.error("CONSENT is asynchronous, which counts as no: give a plain function.")
+    logger.error("CONSENT is asynchronous, which counts as no consent: set it to a plain function.")
     return True

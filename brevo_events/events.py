@@ -101,13 +101,13 @@ class Event:
         put("expires", _seconds(self.expires, "expires"))
         put("idempotency_key", _optional_text(self.idempotency_key, "idempotency_key", MAX_KEY_LENGTH))
         if self.expires is not None and self.expires <= (self.delay or 0):  # type: ignore[operator]
-            raise InvalidEvent("expires must be longer than delay: the event could never go out.")
+            raise InvalidEvent("expires must be longer than delay: otherwise the event could never be sent.")
 
     def _checked_properties(self) -> dict[str, Any] | None:
         properties = _mapping(self.properties, self._properties)
         for key in RESERVED_PROPERTIES:
             if properties and key in properties:
-                raise InvalidEvent(f"{self._properties}.{key} is a name that Brevo keeps for itself: choose another.")
+                raise InvalidEvent(f"{self._properties}.{key} is reserved by Brevo: choose another name.")
         return properties
 
     def __hash__(self) -> int:

@@ -52,7 +52,7 @@ class Heart:
         try:
             self._report(in_flight)
         except Error as error:
-            logger.warning("This worker could not report that it lives: %s", type(error).__name__)
+            logger.warning("This worker could not write its heartbeat: %s", type(error).__name__)
 
     def stop(self) -> None:
         """Withdraw the report, at a clean end."""

@@ -282,7 +282,7 @@ def in_batches(pks: list[int]) -> Iterator[list[int]]:
 
 
 def has_like(events: OutboxEventQuerySet, **which: Any) -> models.Q:
-    """Return whether these events include one with the same contact and object, or the same coalesce key."""
+    """Return the condition that these events include one with the same contact and object, or coalesce key."""
     alike = (("contact", "object_id"), ("coalesce_key",))
     of_object, of_key = (
         models.Exists(events.filter(**{name: models.OuterRef(name) for name in names}, **which)) for names in alike

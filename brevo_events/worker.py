@@ -150,7 +150,7 @@ class Worker:
                 self._end()
         except Error as error:
             # The leases will run out by themselves, and other workers take over.
-            self._log(f"Leases are left to run out, after {_first_line(error)}")
+            self._log(f"Claimed events are sent once their leases run out, after {_first_line(error)}")
         finally:
             self._pipeline.close()
 
@@ -193,7 +193,7 @@ class Worker:
         # A database that goes away raises different errors: the connection breaks, then is refused, then the server is
         # starting.
         is_away = isinstance(error, OperationalError | InterfaceError)
-        self._log(f"The database is asked again, after {_first_line(error)}", about="database" if is_away else "")
+        self._log(f"Retrying the database after {_first_line(error)}", about="database" if is_away else "")
         connections.close_all()
 
     def _log(self, text: str, *, about: str = "") -> None:

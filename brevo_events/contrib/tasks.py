@@ -53,8 +53,8 @@ def _task(function: Callable[[], None]) -> Any:
         return _tasks.task(backend=BACKEND)(function)
     except (ImproperlyConfigured, _of("exceptions.TaskException")) as error:
         raise InvalidSetting(
-            f"BREVO_EVENTS['ENGINE'] is 'tasks', but TASKS[{BACKEND!r}] does not take its tasks: {error} "
-            "They are of the queue 'default'. TASKS['brevo_events'] may be a backend for them alone."
+            f"BREVO_EVENTS['ENGINE'] is 'tasks', but TASKS[{BACKEND!r}] does not accept its tasks: {error} "
+            "They use the queue 'default'. TASKS['brevo_events'] may be a backend for them alone."
         ) from error
 
 

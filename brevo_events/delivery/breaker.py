@@ -123,8 +123,7 @@ def announce(turns: Iterable[Turn]) -> None:
     """Log and signal that the gate has closed or opened, after the commit."""
     for signal, gate in turns:
         if signal is signals.gate_closed:
-            reason = GateReason(gate.reason).label
-            logger.error("Delivery is on hold: %s (response code %s).", reason, gate.response_code)
+            logger.error("Delivery is on hold: %s.", gate.cause)
         else:
             logger.info("Delivery goes on.")
         signal.send_robust(Gate, gate=gate)

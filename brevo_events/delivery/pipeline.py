@@ -283,5 +283,5 @@ def _consents(event: OutboxEvent) -> bool:
         return consent.is_given(event.as_event())
     except (InvalidEvent, DataError, IntegrityError, ProgrammingError) as error:
         # An event from an older version, or a bug in the function: neither must hold up the others forever.
-        logger.error("The project could not be asked for consent to %s, which counts as no: %s", event, error)  # noqa: TRY400
+        logger.error("CONSENT could not be called for %s, which counts as no consent: %s", event, error)  # noqa: TRY400
         return False

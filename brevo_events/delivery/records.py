@@ -258,7 +258,7 @@ def _announce(events: Iterable[OutboxEvent], locked_out: set[int], notify: Notif
 
 def _tell(event: OutboxEvent) -> None:
     if event.status == Status.FAILED:
-        logger.error("%s failed: %s (response code %s).", event, event.reason, event.response_code)
+        logger.error("%s failed: %s (%s).", event, event.reason, event.response_code or "no answer")
     _SIGNALS[Status(event.status)].send_robust(OutboxEvent, event=event)
 
 

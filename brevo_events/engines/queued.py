@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 from brevo_events import engines
@@ -15,8 +14,6 @@ from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import Gate
 from brevo_events.retention import prune
 from brevo_events.worker import Worker, seconds_to_end
-
-logger = logging.getLogger(__name__)
 
 PASS_SECONDS = 10.0  # after this, no request begins: a worker that is told to end waits for its task
 PRUNE_SECONDS = 60.0

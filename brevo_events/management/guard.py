@@ -78,7 +78,7 @@ def _guard(worker: Worker, signals: socket.socket) -> None:
             worker.stop()
             ends_by = time.monotonic() + seconds_to_end()
         if worker.is_stuck:
-            _exit("The worker hangs, perhaps on a dead database connection: this process ends, to be started anew.")
+            _exit("The worker hangs, perhaps on a dead database connection. It exits, to be started again.")
         if time.monotonic() > ends_by:
             _exit("The worker did not end in time. What it had claimed is sent by another, once the leases run out.")
 

@@ -1,7 +1,7 @@
 """A fake Brevo: a loopback HTTP server that answers as Brevo does, or misbehaves when told to.
 
 It is for tests and for development without a Brevo account; no part of the app depends on it.
-From a shell: `python -m brevo_events.testing.fake_brevo --port 8025 [--ma-key KEY] [--latency SECONDS]`.
+From a shell: `python -m brevo_events.testing.fake_brevo --port 8025 [--ma-key KEY] [--api-key KEY] [--latency S]`.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class HttpTransport(Transport):
     def from_settings(cls) -> HttpTransport:
         refuse_real_hosts_under_test(settings.URL)
         if not (key := settings.ma_key()):
-            raise InvalidSetting("BREVO_EVENTS['MA_KEY'] is not set: events are kept, and go out once it is.")
+            raise InvalidSetting("BREVO_EVENTS['MA_KEY'] is not set: events are kept, and will be sent once it is set.")
         return usable(
             f"BREVO_EVENTS['URL'] {settings.URL!r}",
             lambda: _shared(settings.URL, key, settings.TIMEOUT, settings.attempt_deadline, os.getpid()),

@@ -148,7 +148,7 @@ class IsGivenTests:
         assert consent.is_given(EVENT) is False
         (logged,) = [entry for entry in caplog.records if entry.name == "brevo_events.consent"]
         assert logged.levelno == logging.ERROR
-        assert logged.getMessage() == "CONSENT failed for an event viewed: that counts as no."
+        assert logged.getMessage() == "CONSENT failed for an event viewed, which counts as no consent."
         assert logged.exc_info[1] is error
         assert ADA not in logged.getMessage()
 
@@ -174,7 +174,7 @@ class IsGivenTests:
             ("", "which cannot be imported"),
             (".consent", "which cannot be imported"),
             ("..consent", "which cannot be imported"),
-            ("tests.database.test_consent.ADA", "which is no plain function"),
+            ("tests.database.test_consent.ADA", "which is not a plain function"),
         ],
     )
     def test_of_a_path_that_leads_nowhere_is_an_invalid_setting(self, ask, path, why):

@@ -782,7 +782,7 @@ class DeliverTests:
 
         deliver()
 
-        assert logged == [("Delivery is on hold: Wrong key or URL (response code 401).", False)]
+        assert logged == [("Delivery is on hold: Brevo does not accept the key (401).", False)]
 
     def test_says_after_the_commit_that_an_answer_came_too_late(self, logged):
         (event,) = track_for("ada@example.com")

@@ -105,7 +105,7 @@ class HeartTests:
 
         Heart("worker").beat(0)
 
-        assert "could not report that it lives: DatabaseError" in caplog.text
+        assert "could not write its heartbeat: DatabaseError" in caplog.text
 
 
 class WorkerTests:

@@ -102,7 +102,7 @@ class CaptureTests:
         [
             (None, "attributes must be a dict, as in .*; {} if only the address is known"),
             ([("FIRSTNAME", "Ada")], "attributes must be a dict, not list"),
-            ({"email": BOB}, r"attributes\.email is a name that Brevo keeps for itself"),
+            ({"email": BOB}, r"attributes\.email is reserved by Brevo"),
             ({"A": object()}, r"attributes\.A is of type object"),
             ({"A": "\0"}, r"attributes\.A contains a NUL"),
         ],

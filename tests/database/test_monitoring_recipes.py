@@ -110,7 +110,7 @@ class AlertTests:
         (issue,) = issues
         assert issue["logger"] == "brevo_events.delivery.breaker"
         assert issue["level"] == "error"
-        assert issue["logentry"]["message"] == "Delivery is on hold: %s (response code %s)."
+        assert issue["logentry"]["message"] == "Delivery is on hold: %s."
 
     def test_by_sentry_are_one_issue_with_its_cause_and_a_tag(self, fake_brevo, issues, run_snippet, monkeypatch):
         ignored = pytest.importorskip("sentry_sdk.integrations.logging")._IGNORED_LOGGERS

@@ -35,7 +35,7 @@ class PauseTests:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            (["--until", "2020-01-01T10:00"], "--until is over already"),
+            (["--until", "2020-01-01T10:00"], "--until is in the past"),
             (["--minutes", "9999999"], "--minutes is 527040 at most"),
             (["--minutes", "0"], "not a whole number of at least 1"),
             (["--minutes", "5", "--until", "2126-01-01"], "not allowed with"),

@@ -326,7 +326,7 @@ class ExportTests:
     @pytest.mark.parametrize("export", ["", " "])
     def test_nothing_is_erased_if_a_program_names_no_file(self, export):
         for keep in (False, True):
-            with pytest.raises(CommandError, match="--export names no file"):
+            with pytest.raises(CommandError, match="--export needs a file name"):
                 call_command("erase_brevo_contact", ADA, export=export, keep=keep, interactive=False)
 
         assert len(remaining()) == 3

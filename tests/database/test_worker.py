@@ -89,7 +89,7 @@ class WorkerTests:
         Worker().run(max_runtime=2.5)
 
         assert OutboxEvent.objects.get().status == Status.SENT
-        assert caplog.text.count("The database is asked again, after OperationalError: gone") == 1
+        assert caplog.text.count("Retrying the database after OperationalError: gone") == 1
 
     def test_records_later_what_came_back_while_the_database_was_away(self, fake_brevo, monkeypatch):
         fail_at_first(monkeypatch, "record", 2)
@@ -203,7 +203,7 @@ class SinglePassTests:
         with pytest.raises(OperationalError, match="gone"):
             Worker().run_once()
 
-        assert caplog.text.count("The database is asked again, after OperationalError: gone") == 1
+        assert caplog.text.count("Retrying the database after OperationalError: gone") == 1
 
     def test_waits_for_an_event_that_is_due_in_a_moment(self, fake_brevo):
         track("now", "a@example.com")

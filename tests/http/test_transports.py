@@ -45,7 +45,7 @@ class CurrentTests:
     def test_refuses_what_is_no_transport(self, settings):
         settings.BREVO_EVENTS = {"TRANSPORT": "collections.OrderedDict"}
 
-        with pytest.raises(InvalidSetting, match="no subclass of Transport"):
+        with pytest.raises(InvalidSetting, match="not a subclass of Transport"):
             transports.current()
 
     def test_refuses_to_send_without_a_key(self, settings):

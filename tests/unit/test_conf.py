@@ -374,13 +374,13 @@ class ConsentTests:
 
         settings.BREVO_EVENTS = {"CONSENT": refuse}
 
-        assert "which is no plain function" in str(refusal(app_settings.consent))
+        assert "which is not a plain function" in str(refusal(app_settings.consent))
 
     def test_that_cannot_be_called_is_refused(self, settings):
         settings.BREVO_EVENTS = {"CONSENT": "tests.conftest.KEY"}
 
         error = refusal(app_settings.consent)
-        assert str(error) == "BREVO_EVENTS['CONSENT'] is 'tests.conftest.KEY', which is no plain function."
+        assert str(error) == "BREVO_EVENTS['CONSENT'] is 'tests.conftest.KEY', which is not a plain function."
         assert KEY not in str(error)
 
 

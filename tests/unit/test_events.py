@@ -468,7 +468,7 @@ class SpanTests:
         ("delay", "expires"), [(None, 0), (0, 0), (60, 60), (60, 59.9), (timedelta(hours=1), 60), (60, timedelta(0))]
     )
     def test_of_the_expiry_must_be_the_longer_one(self, delay, expires):
-        message = "expires must be longer than delay: the event could never go out."
+        message = "expires must be longer than delay: otherwise the event could never be sent."
 
         assert refused(delay=delay, expires=expires) == message
 

@@ -169,7 +169,7 @@ class TasksTests:
         with default_backend(tasks, backend), pytest.raises(InvalidSetting) as refused:
             import_module(tasks.__name__)
 
-        assert "TASKS['default'] does not take its tasks: Queue 'default' is not valid for backend" in str(
+        assert "TASKS['default'] does not accept its tasks: Queue 'default' is not valid for backend" in str(
             refused.value
         )
 

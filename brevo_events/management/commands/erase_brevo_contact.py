@@ -38,7 +38,7 @@ class Command(OutboxCommand):
     def handle(self, *args: Any, email: str, export: str | None, keep: bool, **options: Any) -> None:
         if export is not None and not export.strip():
             # call_command() doesn't validate it, and erasing without the copy would not be intended.
-            raise CommandError("--export names no file.")
+            raise CommandError("--export needs a file name.")
         if keep and export is None:
             raise CommandError("--keep is for --export FILE: without it there is nothing to do.")
         count = OutboxEvent.objects.of_contact(email).count()

@@ -28,7 +28,7 @@ class Command(OutboxCommand):
 
     def handle(self, *args: Any, reason: str, minutes: int | None, until: datetime | None, **options: Any) -> None:
         if until is not None and until <= timezone.now():
-            raise CommandError("--until is over already.")
+            raise CommandError("--until is in the past.")
         if minutes is not None and minutes > MAX_MINUTES:
             raise CommandError(f"--minutes is {MAX_MINUTES} at most: give no end, and resume by resume_brevo_delivery.")
         Gate.load().pause(reason=reason, until=timedelta(minutes=minutes) if minutes else until)
