@@ -53,6 +53,11 @@ def _all_of(events: OutboxEventQuerySet) -> Iterator[list[int]]:
 def _those_of(events: OutboxEventQuerySet, pks: Iterable[int]) -> Iterator[list[int]]:
     for batch in in_batches(sorted(pks)):
         yield list(events.filter(pk__in=batch).values_list("pk", flat=True))
+    # Erased events don't name their contact any more, so no worker can find what waits behind them.
+    with transaction.atomic(using=events.db):
+        events.begin_writing()
+        parked = events.filter(parked=True)
+        parked.filter(pk__in=parked.lock_by_key(parked.values_list("pk", flat=True))).update(**states.released())
 
 
 def _erase(pks: list[int]) -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections, reset_queries
 
+from brevo_events.clock import in_seconds
 from brevo_events.conf import settings
 from brevo_events.connections import release_connection
 from brevo_events.delivery import Delivered, Pipeline, seconds_until_due
@@ -18,7 +19,7 @@ from brevo_events.delivery.claims import lease_seconds
 from brevo_events.delivery.obsolete import Notify
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.heartbeats import LOOP, Heart
-from brevo_events.models import Gate
+from brevo_events.models import Gate, OutboxEvent
 from brevo_events.states import LOOK_AGAIN
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SETTING_PAUSE = 1.0  # minimum seconds before a wrong setting is read again, because a callable key may query a server
+BRIEFLY = 0.02  # minimum seconds of a wait
 DATABASE_PAUSE = 1.0  # seconds before retrying a database that doesn't answer
-LOOKS = 5  # times in a row that a single pass waits for an event that is due in a moment
+WAITS = 5  # times that a single pass waits for what can be sent in a moment
+BRIEF_HOLD = 2.0  # seconds of a hold, such as one for too many requests a second, that a single pass waits for
 RETRIES = 8  # retries before a single pass, or the end of a worker, gives up
 RECORDING = 8.0  # seconds, at the end of a worker, to record the last answers
 
@@ -98,27 +101,29 @@ class Worker:
                     self.stopping.wait(max(0.0, min(pause, ends_at - time.monotonic())))
         self.finish()
 
-    def run_once(self, *, max_runtime: float | None = None) -> None:
+    def run_once(self, *, max_runtime: float | None = None, when_over: Callable[[], object] = lambda: None) -> None:
         """
         Deliver until nothing is due, now or in a moment, or stopped, or time is up.
 
-        A lasting database error is raised.
+        ``when_over`` is called if time is up, while the requests in flight are
+        still being waited for. A lasting database error is raised.
         """
         ends_at = math.inf if max_runtime is None else time.monotonic() + max_runtime
-        pipeline, looks = self._pipeline, 0
+        pipeline, waits = self._pipeline, iter(range(WAITS))
         self._heart.wait()
         try:
             while not self.stopping.is_set() and time.monotonic() < ends_at and not pipeline.is_stuck:
                 if self._patiently(self._step):
-                    looks = 0
                     continue
-                # Where another worker had locked a row, the event is due again in a moment. The next pass may be a
-                # minute away.
-                if looks == LOOKS or pipeline.is_exhausted or not self._patiently(_is_due_soon):
+                # The next pass may be a minute away.
+                seconds = None if pipeline.is_exhausted else self._patiently(_seconds_until_more)
+                if seconds is None or next(waits, None) is None:
                     break
-                looks += 1
                 with self.asleep():
-                    self.stopping.wait(LOOK_AGAIN)
+                    self.stopping.wait(min(seconds, max(0.0, ends_at - time.monotonic())))
+            if time.monotonic() >= ends_at:
+                self._patiently(pipeline.give_back)
+                self._patiently(when_over)
             self._end()
         finally:
             pipeline.close()
@@ -233,9 +238,24 @@ class Stop:
         return self._is_set
 
 
-def _is_due_soon() -> bool:
-    seconds = seconds_until_due()
-    return seconds is not None and seconds <= LOOK_AGAIN and Gate.load().is_open
+def _seconds_until_more() -> float | None:
+    """
+    Return how long to wait for more to send, or None if there won't be any in a moment.
+
+    An event is due again in a moment if a row that it needs was locked by
+    another worker. One that has been due for longer can't be taken, because its
+    own row is locked.
+    """
+    first = seconds_until_due()
+    if first is None or first > BRIEF_HOLD:
+        return None
+    gate = Gate.load()
+    if gate.is_paused or gate.seconds_until_probe > BRIEF_HOLD:
+        return None
+    if gate.is_closed:
+        return max(gate.seconds_until_probe, BRIEFLY)
+    postponed = OutboxEvent.objects.filter(due_at__gt=in_seconds(-LOOK_AGAIN)).seconds_until_first_due()
+    return max(postponed, BRIEFLY) if postponed is not None and postponed <= LOOK_AGAIN else None
 
 
 def _first_line(error: Error) -> str:

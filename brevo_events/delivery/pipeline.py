@@ -32,7 +32,7 @@ GATE_TICK = 1.0  # seconds between checks of the gate while nothing is claimed
 MAX_AHEAD = 20  # times CONCURRENCY: events claimed ahead of the threads
 QUICK, SLOW = 0.25, 1.0  # seconds for sending half of the claimed events
 CONSENT_TTL = 5.0  # seconds that consent is valid; if a request begins later, CONSENT is called again first
-PATIENCE = 2.0  # seconds after the last answer during which rows locked elsewhere are retried
+PATIENCE = 2.0  # seconds after the last record during which rows locked elsewhere are retried
 ANSWER_PATIENCE = 10.0  # the same for rows with an answer: without a record, the event would be sent twice
 RESCUES = 5  # attempts to record answers when the database fails
 RESCUE_PAUSE = 1.0  # seconds between them
@@ -91,8 +91,8 @@ class Pipeline:
         self._is_drained = False
         self._is_unfinished = False
         self._looked_at = self._held_until = 0.0
-        self._answered_at = boottime()
         self._unrecorded: list[Attempt] = []
+        self._locked_since = 0.0  # since when only rows locked elsewhere are left to record; 0 if there are none
 
     def step(self) -> bool:
         """Do one round, and return whether there is more to do now."""
@@ -131,17 +131,21 @@ class Pipeline:
         if self._senders or not self._unrecorded:
             return False
         patience = ANSWER_PATIENCE if any(attempt.answer for attempt in self._unrecorded) else PATIENCE
-        return boottime() - self._answered_at > patience
+        return self._locked_since > 0 and boottime() - self._locked_since > patience
 
     @property
     def is_exhausted(self) -> bool:
         """Whether the limit has been reached."""
         return self._left == 0 and self.is_empty
 
-    def finish(self) -> None:
-        """Give back at once the events that haven't been started, then wait for the requests in flight."""
+    def give_back(self) -> None:
+        """Give back the events that haven't been started."""
         self._unrecorded += self._senders.recall()
         self._record()
+
+    def finish(self) -> None:
+        """Give back at once the events that haven't been started, then wait for the requests in flight."""
+        self.give_back()
         while not self.is_empty and not self.is_stuck:
             self._collect()
 
@@ -161,10 +165,7 @@ class Pipeline:
 
     def _collect(self) -> None:
         release_connection()
-        answered = self._senders.collect(TICK, gather=GATHER)
-        if answered:
-            self._answered_at = boottime()
-        self._unrecorded += answered
+        self._unrecorded += self._senders.collect(TICK, gather=GATHER)
         if self._senders.is_held:
             # None of these may be started between the record and the next check of the gate.
             self._unrecorded += self._senders.recall()
@@ -248,9 +249,9 @@ class Pipeline:
 
     def _room(self) -> int:
         """Return how many events to claim: none while the threads have enough to do."""
-        capacity = self._ahead * self._concurrency
-        held = len(self._senders) + len(self._unrecorded)
-        if held > capacity // 2:
+        capacity, held = self._ahead * self._concurrency, len(self._senders)
+        # Rows that a user's transaction keeps locked must not hold up the others, but there have to be bounds.
+        if held > capacity // 2 or len(self._unrecorded) > MAX_AHEAD * self._concurrency:
             return 0
         took, self._fed_at = boottime() - self._fed_at, boottime()
         if self._has_filled and took < QUICK:
@@ -273,6 +274,10 @@ class Pipeline:
             elif attempt.is_recorded and self._left is not None and not attempt.event.is_finished:
                 self._left += 1
         self._unrecorded = recorded.left
+        if not recorded.left:
+            self._locked_since = 0.0
+        elif done or not self._locked_since:
+            self._locked_since = boottime()
         if recorded.is_closing:
             self._looked_at = 0.0  # events claimed ahead must not be sent before the gate is checked again
         self._is_drained = self._is_drained and not recorded.has_more

@@ -13,6 +13,7 @@ from brevo_events.engines.publisher import Publisher
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import Gate
 from brevo_events.retention import prune
+from brevo_events.states import LOOK_AGAIN
 from brevo_events.worker import Worker, seconds_to_end
 
 PASS_SECONDS = 10.0  # after this, no request begins: a worker that is told to end waits for its task
@@ -44,16 +45,13 @@ def run_pass() -> None:
 
     If more events are due after that, the next pass is queued.
     """
-    began = time.monotonic()
     try:
         with owned_connections():
-            Worker(engine="task").run_once(max_runtime=PASS_SECONDS)
+            Worker(engine="task").run_once(max_runtime=PASS_SECONDS, when_over=_queue_the_next)
     except InvalidSetting as error:
         _complaints.log(f"Nothing was sent. {error}")
         return
     _complaints.forget()
-    if time.monotonic() - began >= PASS_SECONDS and _can_go_on():
-        engines.nudge()
 
 
 def run_prune() -> bool:
@@ -67,6 +65,8 @@ def longest_pass() -> float:
     return PASS_SECONDS + seconds_to_end()
 
 
-def _can_go_on() -> bool:
-    gate = Gate.load()
-    return (gate.is_open or (gate.is_probe_due and not gate.is_paused)) and seconds_until_due() == 0
+def _queue_the_next() -> None:
+    gate, seconds = Gate.load(), seconds_until_due()
+    can_send = gate.is_open or (gate.is_probe_due and not gate.is_paused)
+    if can_send and seconds is not None and seconds <= LOOK_AGAIN:
+        engines.nudge()

@@ -26,7 +26,7 @@ from brevo_events.querysets import SKIPPED_ERASED, OutboxEventQuerySet
 from brevo_events.testing import Reply
 from brevo_events.transports import locmem
 from brevo_events.worker import Worker
-from tests.deliveries import claim
+from tests.deliveries import answered, claim, record
 from tests.rows import held_elsewhere
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("by_hand")]
@@ -334,6 +334,16 @@ class EraseTests:
             Status.PENDING,
         ]
         assert list(privacy.erase(ADA, [])) == []
+
+    def test_erase_of_the_first_in_line_lets_the_next_one_go(self):
+        first, second = track("viewed", ADA), track("viewed", ADA)
+        record([answered(claim(10)[0], 500)])
+        assert claim(10) == []
+        assert fresh(second).parked
+
+        list(privacy.erase(ADA, [first.pk]))
+
+        assert claim(10) == [second]
 
     def test_of_an_unknown_contact_does_nothing(self):
         track("viewed", ADA)

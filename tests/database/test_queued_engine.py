@@ -9,12 +9,15 @@ from django.db import connections
 
 from brevo_events import Event, track, track_many
 from brevo_events.choices import GateReason, Status
+from brevo_events.clock import in_seconds
 from brevo_events.engines import queued
 from brevo_events.engines.complaints import Complaints
 from brevo_events.engines.publisher import INTERVAL, Publisher
 from brevo_events.engines.queued import QueuedEngine, longest_pass, run_pass, run_prune
 from brevo_events.models import Gate, OutboxEvent
 from brevo_events.testing import Reply
+from brevo_events.worker import Stop
+from tests.rows import held_elsewhere
 from tests.waiting import wait_until
 
 
@@ -194,6 +197,39 @@ class PassTests:
         assert nudges == [True]
         assert not OutboxEvent.objects.filter(status=Status.SENDING).exists()
         assert 1 <= OutboxEvent.objects.filter(status=Status.SENT).count() < 10
+
+    def test_queues_the_next_one_before_it_waits_for_a_slow_answer(self, fake_brevo, settings, monkeypatch):
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONCURRENCY": 2}
+        monkeypatch.setattr(queued, "PASS_SECONDS", 0.3)
+        in_flight = []
+        sending = OutboxEvent.objects.filter(status=Status.SENDING).values_list("name", flat=True)
+        monkeypatch.setattr(queued, "engines", SimpleNamespace(nudge=lambda: in_flight.append(list(sending.all()))))
+        fake_brevo.when(lambda body: body["event"] == "slow", Reply(204, delay=2))
+        fake_brevo.always(Reply(204, delay=0.1))
+        track_many([Event("slow", "slow@example.com"), *(Event("a", f"{n}@example.com") for n in range(50))])
+
+        run_pass()
+
+        (names,) = in_flight
+        assert "slow" in names
+
+    def test_waits_for_the_end_of_a_brief_hold(self, fake_brevo, nudges):
+        fake_brevo.next(Reply.too_many(retry_after=1))
+        track_many([Event("a", f"{n}@example.com") for n in range(20)])
+
+        run_pass()
+
+        assert all_sent(20)()
+
+    def test_waits_for_no_row_that_a_user_keeps_locked(self, fake_brevo, monkeypatch, nudges):
+        event = track("a", "a@example.com")
+        OutboxEvent.objects.update(due_at=in_seconds(-10))
+        monkeypatch.setattr(Stop, "wait", lambda _stop, seconds: pytest.fail(f"It waits for {seconds} s."))
+
+        with held_elsewhere(event):
+            run_pass()
+
+        assert (nudges, fake_brevo.requests) == ([], [])
 
     def test_queues_none_if_nothing_is_due_when_its_time_is_over(self, fake_brevo, monkeypatch, nudges):
         monkeypatch.setattr(queued, "PASS_SECONDS", 0.1)

@@ -15,7 +15,8 @@ from brevo_events import Event, delivery, engines, track, track_many, transports
 from brevo_events.choices import GateReason, Status
 from brevo_events.clock import in_seconds
 from brevo_events.delivery import claims, deliver
-from brevo_events.delivery.pipeline import Pipeline
+from brevo_events.delivery.pipeline import MAX_AHEAD, Pipeline
+from brevo_events.delivery.records import Recorded
 from brevo_events.engines.runner import LOOK_AGAIN, nap
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import Gate, OutboxEvent
@@ -25,6 +26,7 @@ from brevo_events.worker import Worker
 from tests.deliveries import claim, record, unanswered
 from tests.rows import held_elsewhere
 from tests.shop.models import Cart
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("by_hand")]
 
@@ -149,6 +151,35 @@ class WorkerTests:
 
         pipeline.close()
         assert took < 3
+
+    def test_rows_that_somebody_holds_do_not_hold_up_other_contacts(self, fake_brevo, settings, monkeypatch):
+        def record_others(attempts, notify):
+            held = [attempt for attempt in attempts if attempt.event.name == "held"]
+            return delivery.record([attempt for attempt in attempts if attempt not in held], notify)._replace(left=held)
+
+        monkeypatch.setattr("brevo_events.delivery.pipeline.record", record_others)
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONCURRENCY": 2}
+        track_many([Event("held", f"{n}@example.com") for n in range(MAX_AHEAD + 1)])
+        other = track("other", "other@example.com")
+        pipeline = Pipeline()
+
+        wait_until(lambda: pipeline.step() and OutboxEvent.objects.get(pk=other.pk).status == Status.SENT)
+
+        pipeline.close()
+
+    def test_patience_begins_when_a_row_is_first_found_locked(self, fake_brevo, settings, monkeypatch):
+        monkeypatch.setattr("brevo_events.delivery.pipeline.PATIENCE", 0.3)
+        monkeypatch.setattr("brevo_events.delivery.pipeline.record", lambda attempts, _notify: Recorded(list(attempts)))
+        track("a", "a@example.com")
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONSENT": lambda _event: False}
+        pipeline = Pipeline()
+        time.sleep(0.4)
+
+        pipeline.step()
+        assert not pipeline.is_empty
+        assert not pipeline.is_stuck
+        wait_until(lambda: pipeline.step() and pipeline.is_stuck)
+        pipeline.close()
 
     def test_an_answer_is_kept_for_longer_than_what_was_not_sent(self, fake_brevo, monkeypatch):
         monkeypatch.setattr("brevo_events.delivery.pipeline.PATIENCE", 0)
