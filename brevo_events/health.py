@@ -263,7 +263,8 @@ def on_hold(gate: Gate) -> State | None:
         advice = _("No answer came. Check the network and Brevo's status page.")
     else:
         advice = str(meaning(gate.response_code))
-    facts = [_since(gate.closed_at), _next_try(gate)]
+    # A pause holds back probes too.
+    facts = [_since(gate.closed_at), "" if gate.is_paused else _next_try(gate)]
     if gate.closed_by is not None:
         facts.append(_("Event #%d caused it.") % gate.closed_by)
     return State(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -25,6 +25,7 @@ EXPORTED = gettext_lazy("Exported.")
 LOGGED_SINGLY = 100  # events; for more, the log gets a single entry
 NEWEST = 10_000  # log entries that are searched, because Django has no index for those of one event
 MAX_ENTRIES = 50  # of one event
+CHUNK = 100  # entries read at once
 SKEW = timedelta(minutes=5)  # entries have the web server's time, events the database's
 
 _EVENTS = " Events: "
@@ -78,7 +79,12 @@ def events_of(entry: str) -> list[int]:
 
 
 def entries_of(event: OutboxEvent) -> list[Entry]:
-    """Return operators' actions on an event, oldest first, from the newest 10,000 log entries."""
+    """
+    Return operators' actions on an event, oldest first, from the newest 10,000 log entries.
+
+    Without downloads of lists, which name thousands of events that nothing
+    happened to.
+    """
     newest = LogEntry.objects.order_by("-pk").values_list("pk", flat=True).first()
     if newest is None:
         return []
@@ -88,8 +94,10 @@ def entries_of(event: OutboxEvent) -> list[Entry]:
         content_type=ContentType.objects.get_for_model(OutboxEvent),
         action_time__gte=event.created_at - SKEW,
     )
-    found = [_entry(row, event) for row in logged.select_related("user").order_by("-pk")[:MAX_ENTRIES]]
-    return [entry for entry in reversed(found) if entry]
+    logged = logged.exclude(object_id=None, change_message__startswith=_message(EXPORTED, [event.pk]))
+    newest_first = (_entry(row, event) for row in logged.select_related("user").order_by("-pk").iterator(CHUNK))
+    found = list(islice(filter(None, newest_first), MAX_ENTRIES))
+    return found[::-1]
 
 
 def _message(said: str | Promise, pks: list[int]) -> str:
@@ -117,5 +125,6 @@ def _entry(row: LogEntry, event: OutboxEvent) -> Entry | None:
         return None
     action = next((name for name, action in ACTIONS.items() if _message(action.logged, [event.pk]) == text), "")
     others = max(sum(last - first + 1 for first, last in spans) - 1, 0)
-    shown = _(text) if action else row.get_change_message()
+    is_ours = action or text == _message(EXPORTED, [event.pk])
+    shown = _(text) if is_ours else row.get_change_message()
     return Entry(row.action_time, row.user.get_username(), shown, action, others)

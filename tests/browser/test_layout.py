@@ -34,6 +34,20 @@ class LayoutTests:
 
             assert (page, admin.locator("html").evaluate(HIDDEN_WIDTH)) == (page, 0)
 
+    @pytest.mark.parametrize("width", [390, 1280])
+    def test_wraps_the_longest_name_and_address(self, admin, served, width):
+        email = f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 59}.example"
+        served.python(f"from brevo_events import track; track('n' * 255, {email!r})")
+        event = served.newest(email)
+        admin.set_viewport_size({"width": width, "height": 900})
+        try:
+            for page in (page_of(event), contact_of(event)):
+                admin.goto(page)
+
+                assert (page, admin.locator("html").evaluate(HIDDEN_WIDTH)) == (page, 0)
+        finally:
+            served.python(f"from brevo_events.models import *; OutboxEvent.objects.filter(email={email!r}).delete()")
+
     def test_has_one_link_to_all_events_beside_the_title(self, admin):
         admin.goto(OVERVIEW)
 

@@ -197,6 +197,15 @@ class StateTests:
 
         assert state_now().name == name
 
+    def test_promises_no_try_while_it_is_paused_too(self):
+        closed(seconds=60)
+        Gate.load().pause()
+
+        found = state_now()
+
+        assert (found.name, found.also.name) == ("paused", "on_hold")
+        assert "next try" not in " ".join(found.also.facts)
+
     def test_is_paused_whatever_else_is_wrong_and_says_that_too(self, without_key):
         Gate.load().pause()
 

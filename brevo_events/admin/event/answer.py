@@ -19,7 +19,7 @@ from brevo_events.answers import meaning
 from brevo_events.choices import Reason, Status
 from brevo_events.health import PAUSED
 from brevo_events.models import OutboxEvent, SendAttempt
-from brevo_events.times import ago, between, clock, length, moment_at
+from brevo_events.times import ago, between, clock, exactly, length, moment_at
 
 MAX_QUOTED = 200  # characters of Brevo's message
 
@@ -115,9 +115,10 @@ def _cancelled(history: History, link_to: LinkTo) -> SafeString | str:
     text = _("<strong>Not sent:</strong> an operator cancelled it {when}.")
     if history.operator:
         text = _("<strong>Not sent:</strong> {who} cancelled it {when}.")
-    return format_html(
-        texts.get(Reason(event.reason), text) if event.reason else text, when=_at(event), who=history.operator
-    )
+    when = _at(event)
+    if event.reason == Reason.EXPIRED and event.expires_at:
+        when = moment_at(event.expires_at)  # a worker may have noticed much later
+    return format_html(texts.get(Reason(event.reason), text) if event.reason else text, when=when, who=history.operator)
 
 
 def _superseded(history: History, link_to: LinkTo) -> SafeString | str:
@@ -139,10 +140,13 @@ def _sending(event: OutboxEvent) -> Answer:
 
 def _waiting(history: History, link_to: LinkTo) -> Answer:
     event, now = history.event, timezone.now()
+    if history.state.is_faulty or history.state.name == PAUSED:
+        note = _next_try(history)
+        if event.available_at > now:
+            note = _("It was captured with a delay, and isn't due before %s.") % exactly(event.available_at)
+        return Answer(format_html(_("<strong>Waits.</strong> {why}"), why=history.state.title), note)
     if event.available_at > now:
         return Answer(_goes_out(event.available_at), _("It was captured with a delay."))
-    if history.state.is_faulty or history.state.name == PAUSED:
-        return Answer(format_html(_("<strong>Waits.</strong> {why}"), why=history.state.title), _next_try(history))
     if history.ahead:
         text = _("<strong>Waits</strong> for {event}: the events of a contact are sent in their order.")
         return Answer(format_html(text, event=link_to(history.ahead)))

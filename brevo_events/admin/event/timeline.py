@@ -19,7 +19,7 @@ from brevo_events.answers import is_accepted, meaning
 from brevo_events.choices import Reason, Status
 from brevo_events.health import PAUSED
 from brevo_events.models import OutboxEvent, SendAttempt
-from brevo_events.times import ago, between, clock, day
+from brevo_events.times import ago, between, clock, day, exactly
 
 OVERDUE_AFTER = timedelta(seconds=10)
 FOLDED_FROM = 4  # equal answers in a row
@@ -125,7 +125,8 @@ def _folded(history: History, steps: list[Step]) -> Iterator[Step]:
 
 def _fold(steps: list[Step]) -> Step:
     moments = [step.at for step in steps if step.at]
-    told = {"count": len(steps), "first": clock(moments[0]), "last": clock(moments[-1])}
+    name = clock if day(moments[0]) == day(moments[-1]) else exactly
+    told = {"count": len(steps), "first": name(moments[0]), "last": name(moments[-1])}
     title = ngettext(
         "%(count)d more like this, %(first)s–%(last)s", "%(count)d more like this, %(first)s–%(last)s", len(steps)
     )
@@ -159,9 +160,10 @@ def _end(history: History) -> Iterator[Step]:
         if history.last is None or not is_accepted(history.last.response_code):
             yield Step(_("Accepted"), event.finished_at, Status.SENT)
     elif event.status == Status.FAILED:
-        why = _("Brevo refused the event") if event.reason == Reason.REJECTED else _("too many attempts")
-        after = _("the next event of the contact went on")
-        yield Step(_("Failed"), event.finished_at, Status.FAILED, f"{why}; {after}" if event.reason else "")
+        note = _("too many attempts; the next event of the contact went on")
+        if event.reason == Reason.REJECTED:
+            note = _("Brevo refused the event; the next event of the contact went on")
+        yield Step(_("Failed"), event.finished_at, Status.FAILED, note if event.reason else "")
     elif not (event.reason in (Reason.OPERATOR, Reason.ERASED) and history.operator):
         yield _cancelled(history, event.finished_at)
 
@@ -203,10 +205,11 @@ def _in_flight(event: OutboxEvent) -> Step:
 def _next_attempt(history: History, due_at: datetime) -> Step:
     now, title = timezone.now(), attempt_title(history)
     is_stopped = history.state.is_faulty or history.state.name == PAUSED
-    if now < due_at:
+    # The time when delivery goes on, if that is known, may be later.
+    if now < due_at and not (is_stopped and (history.state.until is None or due_at < history.state.until)):
         return Step(title, due_at, Status.PENDING, ago(due_at), hint="" if not is_stopped else history.state.title)
     if is_stopped:
-        # Its own due time is in the past, and irrelevant.
+        # Its own due time is irrelevant.
         return Step(_("Waits"), None, Status.PENDING, hint=history.state.title)
     if now - due_at > OVERDUE_AFTER:
         return Step(_("Overdue since"), due_at, Status.PENDING, ago(due_at))

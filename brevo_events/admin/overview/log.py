@@ -37,4 +37,4 @@ def told(interruption: Interruption) -> str:
     }
     lasted = texts[InterruptionKind(interruption.kind), interruption.is_over] % rough_length(interruption.seconds)
     became = outcome(interruption)
-    return f"{lasted}: {became}" if became else lasted
+    return _("%(lasted)s: %(outcome)s") % {"lasted": lasted, "outcome": became} if became else lasted

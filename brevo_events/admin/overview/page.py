@@ -68,6 +68,7 @@ class Overview:
             "is_waiting_capped": waiting >= COUNT_LIMIT,
             "is_chart_capped": found.waiting >= WAITING_LIMIT,
             "requests": requests,
+            "requests_since": exactly(requests.since) if requests.since else "",
             "charts": delivery_charts(found, interruptions, address),
             "zone": zone(),
             "codes": _codes(requests),
@@ -78,7 +79,10 @@ class Overview:
             "names_since": exactly(found.names.since),
             "saved": number(found.names.saved),
             "shows_contact": may_see_contacts(request),
-            "processes": [(process, is_alive(process)) for process in processes()],
+            "processes": [
+                (process, is_alive(process), exactly(process.started_at), exactly(process.seen_at))
+                for process in processes()
+            ],
             "log": log_rows(interruptions),
         }
         return TemplateResponse(request, TEMPLATE, context)

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from brevo_events import commerce, track
+from brevo_events.admin import log
 from brevo_events.clock import in_seconds
 from brevo_events.models import Gate, GateReason, OutboxEvent, Status
 from tests.browsing import (
@@ -186,6 +187,29 @@ class AnswerTests:
             answer_on(seen(client, track("viewed", ADA, delay=600))),
         )
 
+    @pytest.mark.parametrize("hold", [Gate.pause, lambda gate: gate.close(GateReason.OUTAGE, 503, 60)])
+    def test_of_a_delayed_event_promises_no_time_while_nothing_is_sent(self, client, hold):
+        event = track("viewed", ADA, delay=30)
+        hold(Gate.load())
+
+        page = seen(client, event)
+
+        assert answer_on(page).startswith("Waits. Delivery is ")
+        assert re.search(r"captured with a delay, and isn&#x27;t due before (.*, )?\d\d:\d\d:\d\d\.", page)
+        assert steps_of(page)[-1].startswith("Waits Delivery is ")
+
+    def test_of_a_delayed_event_still_says_when_if_delivery_goes_on_by_then(self, client):
+        event = track("viewed", ADA, delay=600)
+        Gate.load().close(GateReason.OUTAGE, 503, 60)
+
+        assert steps_of(seen(client, event))[-1].startswith("Next attempt in ")
+
+    def test_of_an_expired_event_names_the_time_that_it_was_given(self, client):
+        event = ended(ADA, Status.CANCELLED, reason="expired")
+        at(event, expires_at=dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC))
+
+        assert "it expired on March 1, 2026 at 13:00:00" in answer_on(seen(client, event))
+
     def test_of_a_retry_says_which_and_when(self, client):
         event = at(track("viewed", ADA), attempts=2, due_at=in_seconds(240))
         attempt(event, response_code=503, answer=BROKEN)
@@ -357,6 +381,25 @@ class TimelineTests:
         assert f"Resent by root with {number - 1} others" in steps_of(seen(client, events[1]))
         assert not [step for step in steps_of(seen(client, other)) if step.startswith("Resent")]
 
+    def test_remembers_who_did_it_whatever_else_is_logged(self, client):
+        events = [ended(ADA, object_id=f"cart:{index}") for index in range(101)]
+        confirm(client, "resend", *events)
+        user = User.objects.get()
+        for _ in range(log.MAX_ENTRIES):
+            log.write_once(user, log.EXPORTED, [events[0].pk, events[2].pk])
+            log.write_once(user, "Resent.", [ended(BOB).pk])
+
+        steps = steps_of(seen(client, events[0]))
+        assert "Resent by root with 100 others" in steps
+        assert not [step for step in steps if "Exported" in step]
+
+    def test_tells_of_an_export_in_the_language_of_the_reader(self, client, settings):
+        event = ended(ADA)
+        log.write(User.objects.get(), log.EXPORTED, [event.pk])
+        settings.LANGUAGE_CODE = "fr"
+
+        assert "Exporté par root" in steps_of(seen(client, event))
+
     def test_tells_who_did_it_in_the_language_of_the_reader(self, client, settings):
         settings.LANGUAGE_CODE = "fr"
         event = ended(ADA)
@@ -382,9 +425,16 @@ class TimelineTests:
         steps = steps_of(page)
         assert len(steps) == 5
         assert steps[1].startswith("500 Internal Server Error after 12 ms · attempt 1 of 12")
-        assert re.match(r"10 more like this, \d\d:\d\d:\d\d–\d\d:\d\d:\d\d", steps[2])
+        assert re.match(r"10 more like this, (.*, )?\d\d:\d\d:\d\d–(.*, )?\d\d:\d\d:\d\d", steps[2])
         assert "attempt 12 of 12" in steps[3]
         assert page.count("Brevo had an internal error") == 2  # the sentence's note and the first answer
+
+    def test_names_the_days_of_a_fold_that_goes_over_several(self, client):
+        event = at(ended(ADA), created_at=dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC))
+        for number in range(4):
+            attempt(event, started_at=event.created_at + number * dt.timedelta(days=1), response_code=500)
+
+        assert "2 more like this, March 2, 2026, 13:00:00–March 3, 2026, 13:00:00" in steps_of(seen(client, event))[2]
 
     def test_does_not_fold_across_a_resend_or_other_answers(self, client):
         event = at(ended(ADA), created_at=in_seconds(-7200), available_at=in_seconds(-3600))

@@ -391,6 +391,8 @@ class PauseTests:
             {"end": "at", "until": "2020-01-01T10:00"},
             {"end": "at", "until": "soon"},
             {"end": "7"},
+            {"end": "", "until": "2999-01-01T10:00"},
+            {"end": "15", "until": "2999-01-01T10:00"},
             {"reason": "x" * 201},
         ],
     )
@@ -434,6 +436,7 @@ class PermissionsTests:
 
         assert "Lovelace" not in page
         assert "+336" not in page
+        assert re.search(r"<strong>400</strong> <span class=\"brevo-quiet\">\s*</span>", page)
         assert "unblock the contact at Brevo" in page.partition("brevo-failures")[2]
 
     @pytest.mark.parametrize("permissions", [(), ("pause_delivery",), ("resend_outboxevent",), ("view_gate",)])
