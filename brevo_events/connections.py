@@ -1,4 +1,4 @@
-"""The database connections of a delivering thread: pages must never have to wait for them."""
+"""The outbox's database, and the connections of a delivering thread: pages must never have to wait for them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 _thread = threading.local()
 _behind_pooler: dict[str, bool] = {}
+
+
+def migrate_command(using: str) -> str:
+    """Return the command that makes the outbox's tables on a database."""
+    return "manage.py migrate brevo_events" + (f" --database {using}" if using != DEFAULT_DB_ALIAS else "")
 
 
 @contextmanager

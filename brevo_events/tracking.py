@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.db import Error as DatabaseError
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import Signal
 
@@ -44,8 +44,9 @@ def track(
     cart. Returns None if nothing was captured: capturing is switched off or
     muted, the contact doesn't consent, the idempotency key has been used
     before, another event has already said the same, or the event is invalid and
-    ``RAISE_ERRORS`` is off. Otherwise, an invalid event raises
-    ``InvalidEvent``. Database errors always propagate. From async code:
+    ``RAISE_ERRORS`` is off; and if it will be captured after the commit of a
+    transaction on another database than the outbox's. Otherwise, an invalid
+    event raises ``InvalidEvent``. Database errors always propagate. From async code:
     ``sync_to_async(track)``.
     """
     options = {
@@ -124,10 +125,10 @@ def capture(events: list[Event], *, changed_on: str | None = None, source: str =
     """
     Write events into the outbox, in few statements; return those that were captured.
 
-    ``changed_on`` is the database alias on which a model changed. If the outbox
-    is on another one, the two can't share a transaction: then the INSERT runs
-    after that commit, and nothing is returned. ``source`` names the row that
-    changed.
+    ``changed_on`` is the database alias on which a model changed, None if that
+    isn't known. If a transaction is open on another database than the outbox's,
+    the two can't share it: then the INSERT runs after that commit, and nothing
+    is returned. ``source`` names the row that changed.
     """
     for event in events:
         if not isinstance(event, Event):
@@ -138,10 +139,21 @@ def capture(events: list[Event], *, changed_on: str | None = None, source: str =
     if not events:
         return []
     using = router.db_for_write(OutboxEvent)
-    if changed_on not in (None, using) and transaction.get_connection(changed_on).in_atomic_block:
-        transaction.on_commit(lambda: _insert(events, using, source), using=changed_on, robust=not is_testing())
+    first = _to_be_committed_first(changed_on, using)
+    if first is not None:
+        transaction.on_commit(lambda: _insert(events, using, source), using=first, robust=not is_testing())
         return []
     return _insert(events, using, source)
+
+
+def _to_be_committed_first(changed_on: str | None, using: str) -> str | None:
+    """Return the alias of another database than the outbox's on which the caller's transaction is, if there is one."""
+    if changed_on is None and transaction.get_connection(using).in_atomic_block:
+        return None
+    others = [changed_on] if changed_on else [connection.alias for connection in connections.all(initialized_only=True)]
+    return next(
+        (alias for alias in others if alias != using and transaction.get_connection(alias).in_atomic_block), None
+    )
 
 
 def reject(error: Exception, sender: Any) -> None:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from brevo_events import health
 from brevo_events.conf import settings
+from brevo_events.connections import migrate_command
 from brevo_events.doctor.findings import Check, Finding
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.health import Pulse
@@ -71,7 +72,7 @@ def migrations() -> Finding:
         )
     if missing:
         return MIGRATIONS.wrong(
-            _("The database %r lacks tables of the outbox.") % using, _("Run manage.py migrate brevo_events.")
+            _("The database %r lacks tables of the outbox.") % using, _("Run %s.") % migrate_command(using)
         )
     return MIGRATIONS.good(_("The outbox is in the database %r.") % using)
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections, router
 
+from brevo_events.connections import migrate_command
 from brevo_events.exceptions import InvalidSetting
 from brevo_events.models import OutboxEvent
 
@@ -21,7 +22,7 @@ class OutboxCommand(BaseCommand):
         except DatabaseError as error:
             if not _lacks_tables(using := router.db_for_write(OutboxEvent)):
                 raise
-            raise CommandError(f"The database {using!r} has no outbox yet: run manage.py migrate.") from error
+            raise CommandError(f"The database {using!r} has no outbox yet: run {migrate_command(using)}.") from error
 
 
 def _lacks_tables(using: str) -> bool:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from brevo_events import Event
 from brevo_events.clock import in_seconds
+from brevo_events.connections import migrate_command
 from brevo_events.health import setting_fault, state, take_pulse
 from brevo_events.models import Gate, GateReason, OutboxEvent, SendAttempt
 from tests.browsing import LIST, page_of, root, text_of
@@ -363,6 +364,13 @@ class MissingTableTests:
 
         with pytest.raises(CommandError, match=r"The database 'default' has no outbox yet: run manage\.py migrate"):
             run(*command)
+
+    @pytest.mark.parametrize(
+        ("alias", "command"),
+        [("default", "migrate brevo_events"), ("outbox", "migrate brevo_events --database outbox")],
+    )
+    def test_the_command_names_another_database_than_the_default_one(self, alias, command):
+        assert migrate_command(alias) == f"manage.py {command}"
 
     def test_another_error_of_the_database_is_not_explained_away(self, monkeypatch):
         def fail(*arguments):

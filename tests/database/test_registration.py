@@ -14,7 +14,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.dispatch import Signal
 from django.test.utils import isolate_apps
 
-from brevo_events import Event, registration, track_on
+from brevo_events import Event, registration, track, track_on
 from brevo_events.exceptions import InvalidEvent
 from brevo_events.models import OutboxEvent, Status
 from brevo_events.registration import Registration
@@ -418,6 +418,9 @@ class FailingFunctionTests:
             Cart.objects.create()
 
 
+ordered = Signal()
+
+
 class ShopElsewhere:
     def db_for_read(self, model, **hints):
         return "other" if model._meta.app_label == "shop" else None
@@ -450,6 +453,28 @@ class OtherDatabaseTests:
 
         assert names() == []
         assert locmem.sent == []
+
+    @pytest.mark.parametrize("report", [lambda: ordered.send("shop"), lambda: track("ordered", ADA)])
+    def test_events_of_other_signals_and_direct_ones_keep_their_place_after_it(self, report):
+        listen(ordered, Event("ordered", ADA))
+
+        with transaction.atomic(using="other"):
+            Cart.objects.create()
+            report()
+
+            assert names() == []
+
+        assert names() == ["changed", "ordered"]
+
+    @pytest.mark.parametrize("report", [lambda: ordered.send("shop"), lambda: track("ordered", ADA)])
+    def test_nothing_of_other_signals_and_no_direct_one_is_written_after_a_rollback(self, report):
+        listen(ordered, Event("ordered", ADA))
+
+        with pytest.raises(ZeroDivisionError), transaction.atomic(using="other"):
+            report()
+            raise ZeroDivisionError
+
+        assert names() == []
 
     def test_nothing_of_a_savepoint_that_is_rolled_back_is_written(self):
         with transaction.atomic(using="other"):
