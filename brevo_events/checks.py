@@ -52,6 +52,11 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     known = [*settings.options(), *secrets.HEADERS]
     problems = [unknown_key(str(key), known) for key in given if key not in known]
     problems += [unknown_variable(key, known) for key in options.keys_in_environment() if key not in known]
+    problems += [
+        overruled_variable(key)
+        for key in options.keys_in_environment()
+        if key in known and key in given and options.is_overruled(key, _kind_of(key), conf.configured()[key])
+    ]
     for option in settings.options().values():
         problems += _invalid(partial(option.read, settings), "E002", "Correct the value, or leave the key out.")
     loaded = (
@@ -82,6 +87,18 @@ def unknown_variable(key: str, known: list[str]) -> checks.CheckMessage:
     """Return the warning for an environment variable without effect; it may belong to another program."""
     message = f"The environment variable {options.ENVIRONMENT_PREFIX}{key} has no effect: there is no such key."
     return checks.Warning(message, hint=_nearest(key, known), id="brevo_events.W008")
+
+
+def overruled_variable(key: str) -> checks.CheckMessage:
+    """Return the warning for an environment variable without effect, because the dict has another value."""
+    variable = f"{options.ENVIRONMENT_PREFIX}{key}"
+    message = f"The environment variable {variable} has no effect: BREVO_EVENTS[{key!r}] differs."
+    hint = "The dict in your settings comes first: remove one of the two."
+    return checks.Warning(message, hint=hint, id="brevo_events.W008")
+
+
+def _kind_of(key: str) -> type[Any]:
+    return settings.options()[key].kind if key in settings.options() else str
 
 
 def check_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:

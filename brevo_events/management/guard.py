@@ -63,6 +63,11 @@ def ended_if_hung(worker: Worker) -> Iterator[None]:
 
 
 def _guard(worker: Worker, signals: socket.socket) -> None:
+    with signals:
+        _watch(worker, signals)
+
+
+def _watch(worker: Worker, signals: socket.socket) -> None:
     ends_by = math.inf
     signals.settimeout(LOOK)
     while True:

@@ -239,6 +239,30 @@ class ValuesTests:
         assert found_hint.startswith(hint)
         assert isinstance(checks.check_settings(None)[0], Warning)
 
+    @pytest.mark.parametrize(
+        ("key", "value", "said"),
+        [("ENGINE", "celery", "worker"), ("ENABLED", True, "0"), ("MA_KEY", KEY, "other"), ("TIMEOUT", 3.0, "soon")],
+    )
+    def test_variable_of_the_environment_that_the_dict_overrules_is_warned_of(
+        self, settings, monkeypatch, key, value, said
+    ):
+        settings.BREVO_EVENTS = {key: value}
+        monkeypatch.setenv(f"BREVO_EVENTS_{key}", said)
+
+        number, message, hint = one()
+        assert number == "W008"
+        assert message == f"The environment variable BREVO_EVENTS_{key} has no effect: BREVO_EVENTS[{key!r}] differs."
+        assert "comes first" in hint
+
+    @pytest.mark.parametrize(("key", "value", "said"), [("ENABLED", True, "1"), ("TIMEOUT", 3, "3.0")])
+    def test_variable_of_the_environment_that_says_the_same_is_not_warned_of(
+        self, settings, monkeypatch, key, value, said
+    ):
+        settings.BREVO_EVENTS = {key: value}
+        monkeypatch.setenv(f"BREVO_EVENTS_{key}", said)
+
+        assert found() == []
+
     @pytest.mark.parametrize("name", ["BREVO_EVENTS_TIMEOUT", "BREVO_EVENTS_MA_KEY", "BREVO_EVENT_TIMEOUT"])
     def test_other_variables_of_the_environment_are_not_warned_of(self, monkeypatch, name):
         monkeypatch.setenv(name, "3")

@@ -72,6 +72,9 @@ def status(*arguments):
 
 
 class StateTests:
+    def test_is_printed_in_characters_that_every_terminal_has(self):
+        assert status()[1].isascii()
+
     def test_is_sending_while_all_is_well(self):
         captured()
 

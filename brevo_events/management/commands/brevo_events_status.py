@@ -39,7 +39,7 @@ class Command(OutboxCommand):
             self.stdout.write(json.dumps(figures))
         else:
             for name, value in figures.items():
-                self.stdout.write(f"{name.replace('_', ' '):<20} {'–' if value is None else value}")
+                self.stdout.write(f"{name.replace('_', ' '):<20} {'-' if value is None else value}")
         code, sentence = _trouble(summary, now, max_age, max_failed)
         if code:
             self.stderr.write(sentence)
