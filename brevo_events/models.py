@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self, cast
 
-from django.db import models, router, transaction
+from django.db import connections, models, router, transaction
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
@@ -238,6 +238,15 @@ class Gate(models.Model):
         """Return the current gate; an unsaved open one if nothing has ever closed it."""
         using = router.db_for_write(cls)
         return cls._default_manager.using(using).annotate(read_at=UtcNow()).filter(pk=1).first() or cls(pk=1)
+
+    @classmethod
+    def lock_free(cls) -> bool:
+        """Lock the gate unless a user's transaction holds it, and return whether it is ours. Needs a transaction."""
+        using = router.db_for_write(cls)
+        stored = cls._default_manager.using(using).filter(pk=1)
+        if not connections[using].features.has_select_for_update_skip_locked:
+            return True  # SQLite allows one writer at a time
+        return bool(stored.select_for_update(skip_locked=True).values_list("pk")) or not stored.exists()
 
     @property
     def is_open(self) -> bool:

@@ -5,20 +5,33 @@ from contextlib import contextmanager
 
 import pytest
 from django.db import connection, connections, transaction
+from django.db.models import F
 
-from brevo_events.models import OutboxEvent
+from brevo_events.models import Gate, OutboxEvent
+
+
+def held_elsewhere(*events):
+    """Lock the rows of events in another transaction inside it; skip the test if the database has no row locks."""
+    pks = [event.pk for event in events]
+    return _held_elsewhere(lambda: OutboxEvent.objects.filter(pk__in=pks).update(reason=""))
+
+
+def gate_held_elsewhere():
+    """Lock the gate in another transaction inside it, as one that pauses delivery does; skip likewise."""
+    Gate.load().pause()
+    Gate.load().resume()
+    return _held_elsewhere(lambda: Gate.objects.update(cooldown=F("cooldown")))
 
 
 @contextmanager
-def held_elsewhere(*events):
-    """Lock the rows of events in another transaction inside it; skip the test if the database has no row locks."""
+def _held_elsewhere(lock):
     if not connection.features.has_select_for_update:
         pytest.skip("SQLite has no row locks")
     holding, done = threading.Event(), threading.Event()
 
     def hold():
         with transaction.atomic():
-            OutboxEvent.objects.filter(pk__in=[event.pk for event in events]).update(reason="")
+            lock()
             holding.set()
             done.wait(30)
         connections.close_all()

@@ -21,7 +21,8 @@ class Attempt:
     returned it. ``answer`` stays None if no request was made: ``is_refused`` if
     the contact doesn't consent, ``is_postponed`` if the project's ``CONSENT``
     couldn't be called. ``may_become_obsolete`` if the event coalesces or
-    expires.
+    expires. ``is_disregarded`` if its answer should have closed the gate, which
+    was locked: the event isn't to be blamed for it.
     """
 
     event: OutboxEvent
@@ -35,6 +36,7 @@ class Attempt:
     is_abandoned: bool = False
     is_refused: bool = False
     is_postponed: bool = False
+    is_disregarded: bool = False
     is_recorded: bool = False
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from django.dispatch import Signal
 
@@ -12,6 +13,7 @@ from brevo_events import signals
 from brevo_events.choices import GateReason
 from brevo_events.delivery import statements
 from brevo_events.delivery.attempts import Attempt
+from brevo_events.delivery.transactions import own_transaction
 from brevo_events.models import Gate, OutboxEvent
 from brevo_events.retry import Verdict, is_failure
 
@@ -80,33 +82,38 @@ class Probe:
 
     def win(self) -> bool:
         """Return whether this caller, among all processes, may make these requests."""
-        self.is_won = self.is_won or self.gate.win_probe()
+        if not self.is_won:
+            with own_transaction(OutboxEvent.objects.db):
+                self.is_won = Gate.lock_free() and self.gate.win_probe()
         return self.is_won
 
 
 Turn = tuple[Signal, Gate]
 
 
-def turn(verdicts: dict[Attempt, Verdict], closed_for: str | None) -> list[Turn]:
+def steps(verdicts: dict[Attempt, Verdict], closed_for: str | None) -> Iterator[Callable[[], list[Turn]]]:
     """
-    Close or open the gate as the answers require, and return the signals to send. Needs a transaction.
+    Yield what closes or opens the gate as the answers require; each step returns the signals to send.
 
     ``closed_for`` is the reason why it is closed now. Any answer about an event
     opens it, even an answer to a request from before it closed, but the wait
     that a 429 asked for is never cut short.
     """
-    turns: list[Turn] = []
     for attempt, verdict in verdicts.items():
         if verdict.closes:
-            turns += _close(attempt, verdict, verdict.closes)
+            yield partial(_close, attempt, verdict, verdict.closes)
             closed_for = verdict.closes
         elif verdict.is_about_event:
             if closed_for is not None and (attempt.is_probe or closed_for != GateReason.THROTTLED):
-                turns += _open(attempt)
+                yield partial(_open, attempt)
                 closed_for = None
         elif attempt.is_probe and attempt.answer:
-            attempt.gate.close(GateReason(attempt.gate.reason), attempt.answer.status, event=attempt.event.pk)
-    return turns
+            yield partial(_keep_closed, attempt, attempt.answer.status)
+
+
+def _keep_closed(attempt: Attempt, status: int | None) -> list[Turn]:
+    attempt.gate.close(GateReason(attempt.gate.reason), status, event=attempt.event.pk)
+    return []
 
 
 def _close(attempt: Attempt, verdict: Verdict, reason: GateReason) -> list[Turn]:

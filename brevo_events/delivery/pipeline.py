@@ -5,6 +5,7 @@ import operator
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 
 from django.db import DataError, IntegrityError, ProgrammingError, connections
@@ -268,11 +269,7 @@ class Pipeline:
         # If an attempt's row is locked elsewhere, it can't close the gate yet; the others must not wait for that.
         self._senders.resume(self._unrecorded)
         done = set(self._unrecorded).difference(recorded.left)
-        for attempt in done:
-            if attempt.is_recorded and (attempt.answer or attempt.is_refused):
-                self.delivered[attempt.event.status] += 1
-            elif attempt.is_recorded and self._left is not None and not attempt.event.is_finished:
-                self._left += 1
+        self._count(done)
         self._unrecorded = recorded.left
         if not recorded.left:
             self._locked_since = 0.0
@@ -280,7 +277,16 @@ class Pipeline:
             self._locked_since = boottime()
         if recorded.is_closing:
             self._looked_at = 0.0  # events claimed ahead must not be sent before the gate is checked again
+        if recorded.is_closing and recorded.is_gate_locked:
+            self._held_until = boottime() + GATE_TICK
         self._is_drained = self._is_drained and not recorded.has_more
+
+    def _count(self, done: Iterable[Attempt]) -> None:
+        for attempt in done:
+            if attempt.is_recorded and (attempt.answer or attempt.is_refused):
+                self.delivered[attempt.event.status] += 1
+            elif attempt.is_recorded and self._left is not None and not attempt.event.is_finished:
+                self._left += 1
 
 
 def _consents(event: OutboxEvent) -> bool:

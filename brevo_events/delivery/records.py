@@ -20,7 +20,7 @@ from brevo_events.delivery.attempts import Attempt
 from brevo_events.delivery.line import release
 from brevo_events.delivery.obsolete import Notify, reasons_to_end
 from brevo_events.delivery.transactions import own_transaction
-from brevo_events.models import MAX_ERROR_LENGTH, OutboxEvent
+from brevo_events.models import MAX_ERROR_LENGTH, Gate, OutboxEvent
 from brevo_events.retry import Verdict, backoff, decide, is_failure
 
 logger = logging.getLogger(__name__)
@@ -34,13 +34,15 @@ class Recorded(NamedTuple):
     The result of a record.
 
     ``left`` couldn't be written, because the rows are locked elsewhere.
-    ``has_more`` if recording the rest may have made an event due now, and
-    ``is_closing`` if an answer asked for the gate to close.
+    ``has_more`` if recording the rest may have made an event due now,
+    ``is_closing`` if an answer asked for the gate to close, and
+    ``is_gate_locked`` if it couldn't be turned.
     """
 
     left: list[Attempt]
     has_more: bool = False
     is_closing: bool = False
+    is_gate_locked: bool = False
 
 
 def record(attempts: list[Attempt], notify: Notify = operator.call) -> Recorded:
@@ -64,6 +66,7 @@ def record(attempts: list[Attempt], notify: Notify = operator.call) -> Recorded:
         [attempt for one in each for attempt in one.left],
         any(one.has_more for one in each),
         any(one.is_closing for one in each),
+        any(one.is_gate_locked for one in each),
     )
 
 
@@ -78,11 +81,17 @@ def _record(attempts: list[Attempt], notify: Notify) -> Recorded:
         rows, closed_for = _lock(using, attempts)
         mine, left, lost = _sorted(using, attempts, rows)
         verdicts = _judge(mine, rows, is_closed=closed_for is not None)
+        steps = list(breaker.steps(verdicts, closed_for))
+        if is_gate_locked := bool(steps) and not Gate.lock_free():
+            # A user is pausing delivery, perhaps. Waiting could deadlock, and a later answer will ask for the same.
+            steps = []
+            for attempt, verdict in verdicts.items():
+                attempt.is_disregarded = verdict.closes is not None
         _write(using, verdicts)
         _insert_attempts(using, [attempt for attempt in mine if attempt.answer])
         ended = {a.event.pk: a.event.contact for a, verdict in verdicts.items() if verdict.status != Status.PENDING}
         locked_out, is_released = release(ended)
-        turns = breaker.turn(verdicts, closed_for)
+        turns = [turn for step in steps for turn in step()]
     for attempt, verdict in verdicts.items():
         _update(attempt, verdict)
     if lost:
@@ -92,7 +101,7 @@ def _record(attempts: list[Attempt], notify: Notify) -> Recorded:
     if ended:
         _announce([attempt.event for attempt in verdicts if attempt.event.is_finished], locked_out, notify)
     is_closing = any(verdict.closes for verdict in verdicts.values())
-    return Recorded(left, is_released or len(ended) < len(verdicts), is_closing)
+    return Recorded(left, is_released or len(ended) < len(verdicts), is_closing, is_gate_locked)
 
 
 def _lock(using: str, attempts: list[Attempt]) -> tuple[dict[int, _Row], str | None]:
@@ -201,7 +210,7 @@ def _failing(attempt: Attempt | None) -> tuple[str | None, int]:
 
 
 def _response_code(attempt: Attempt) -> int | None:
-    return attempt.answer.status if attempt.answer else attempt.event.response_code
+    return attempt.answer.status if attempt.answer and not attempt.is_disregarded else attempt.event.response_code
 
 
 def _insert_attempts(using: str, attempts: list[Attempt]) -> None:

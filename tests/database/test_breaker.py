@@ -18,7 +18,10 @@ from brevo_events.delivery.pipeline import Pipeline
 from brevo_events.models import Gate, OutboxEvent
 from brevo_events.testing import Reply
 from brevo_events.worker import Worker
-from tests.rows import held_elsewhere
+from tests.deliveries import answered
+from tests.deliveries import claim as leased
+from tests.deliveries import record as record_all
+from tests.rows import gate_held_elsewhere, held_elsewhere
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -256,6 +259,55 @@ class ClaimedAheadTests:
         pipeline.finish()
         pipeline.close()
         assert Gate.load().closed_by == bad.pk
+
+
+@pytest.mark.usefixtures("by_hand")
+class LockedGateTests:
+    def test_an_answer_that_would_close_it_is_recorded_without_waiting(self):
+        track("a", "a@example.com")
+        (event,) = leased(10)
+
+        with gate_held_elsewhere():
+            assert record_all([answered(event, 401)]) == []
+            assert Gate.load().is_open
+
+        assert status_of(event) == Status.PENDING
+        record_all([answered(leased(10)[0], 401)])
+        assert Gate.load().reason == GateReason.ACCOUNT
+
+    def test_one_that_would_open_it_too(self):
+        track("a", "a@example.com")
+        (event,) = leased(10)
+        Gate.load().close(GateReason.OUTAGE, 503, 60)
+
+        with gate_held_elsewhere():
+            assert record_all([answered(event)]) == []
+
+        assert status_of(event) == Status.SENT
+        assert Gate.load().is_closed
+
+    def test_nobody_wins_the_probe(self):
+        Gate.load().close(GateReason.OUTAGE, 503, 60)
+        Gate.load().try_now()
+
+        with gate_held_elsewhere():
+            assert not Probe(Gate.load()).win()
+
+        assert Probe(Gate.load()).win()
+
+    def test_brevo_is_not_stormed_meanwhile(self, fake_brevo, settings):
+        settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONCURRENCY": 2}
+        fake_brevo.always(Reply.error(401, "unauthorized"))
+        track_many([Event("a", f"{n}@example.com") for n in range(50)])
+        pipeline, began = Pipeline(), time.monotonic()
+
+        with gate_held_elsewhere():
+            while time.monotonic() - began < 1.5:
+                pipeline.step()
+
+        pipeline.finish()
+        pipeline.close()
+        assert 1 <= len(fake_brevo.requests) <= 12
 
 
 class FlappingTests:
