@@ -418,9 +418,6 @@ class FailingFunctionTests:
             Cart.objects.create()
 
 
-ordered = Signal()
-
-
 class ShopElsewhere:
     def db_for_read(self, model, **hints):
         return "other" if model._meta.app_label == "shop" else None
@@ -454,24 +451,25 @@ class OtherDatabaseTests:
         assert names() == []
         assert locmem.sent == []
 
-    @pytest.mark.parametrize("report", [lambda: ordered.send("shop"), lambda: track("ordered", ADA)])
-    def test_events_of_other_signals_and_direct_ones_keep_their_place_after_it(self, report):
+    @pytest.fixture(params=["signal", "track"])
+    def order(self, request):
+        """Report an order: by a signal that isn't a model's, or directly."""
+        ordered = Signal()
         listen(ordered, Event("ordered", ADA))
+        return {"signal": lambda: ordered.send("shop"), "track": lambda: track("ordered", ADA)}[request.param]
 
+    def test_events_of_other_signals_and_direct_ones_keep_their_place_after_it(self, order):
         with transaction.atomic(using="other"):
             Cart.objects.create()
-            report()
+            order()
 
             assert names() == []
 
         assert names() == ["changed", "ordered"]
 
-    @pytest.mark.parametrize("report", [lambda: ordered.send("shop"), lambda: track("ordered", ADA)])
-    def test_nothing_of_other_signals_and_no_direct_one_is_written_after_a_rollback(self, report):
-        listen(ordered, Event("ordered", ADA))
-
+    def test_nothing_of_other_signals_and_no_direct_one_is_written_after_a_rollback(self, order):
         with pytest.raises(ZeroDivisionError), transaction.atomic(using="other"):
-            report()
+            order()
             raise ZeroDivisionError
 
         assert names() == []
