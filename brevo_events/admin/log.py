@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -25,7 +25,7 @@ EXPORTED = gettext_lazy("Exported.")
 LOGGED_SINGLY = 100  # events; for more, the log gets a single entry
 NEWEST = 10_000  # log entries that are searched, because Django has no index for those of one event
 MAX_ENTRIES = 50  # of one event
-CHUNK = 100  # entries read at once
+MAX_READ = 500  # log entries that may be about it
 SKEW = timedelta(minutes=5)  # entries have the web server's time, events the database's
 
 _EVENTS = " Events: "
@@ -95,9 +95,8 @@ def entries_of(event: OutboxEvent) -> list[Entry]:
         action_time__gte=event.created_at - SKEW,
     )
     logged = logged.exclude(object_id=None, change_message__startswith=_message(EXPORTED, [event.pk]))
-    newest_first = (_entry(row, event) for row in logged.select_related("user").order_by("-pk").iterator(CHUNK))
-    found = list(islice(filter(None, newest_first), MAX_ENTRIES))
-    return found[::-1]
+    found = [_entry(row, event) for row in logged.select_related("user").order_by("-pk")[:MAX_READ]]
+    return list(filter(None, found))[:MAX_ENTRIES][::-1]
 
 
 def _message(said: str | Promise, pks: list[int]) -> str:
