@@ -52,11 +52,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     known = [*settings.options(), *secrets.HEADERS]
     problems = [unknown_key(str(key), known) for key in given if key not in known]
     problems += [unknown_variable(key, known) for key in options.keys_in_environment() if key not in known]
-    problems += [
-        overruled_variable(key)
-        for key in options.keys_in_environment()
-        if key in known and key in given and options.is_overruled(key, _kind_of(key), conf.configured()[key])
-    ]
+    problems += [overruled_variable(key) for key in known if settings.is_overruled(key)]
     for option in settings.options().values():
         problems += _invalid(partial(option.read, settings), "E002", "Correct the value, or leave the key out.")
     loaded = (
@@ -95,10 +91,6 @@ def overruled_variable(key: str) -> checks.CheckMessage:
     message = f"The environment variable {variable} has no effect: BREVO_EVENTS[{key!r}] differs."
     hint = "The dict in your settings comes first: remove one of the two."
     return checks.Warning(message, hint=hint, id="brevo_events.W008")
-
-
-def _kind_of(key: str) -> type[Any]:
-    return settings.options()[key].kind if key in settings.options() else str
 
 
 def check_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:

@@ -71,7 +71,7 @@ def cart_updated(
             **totals,
             **present(currency=_currency(currency), url=url, affiliation=affiliation),
             "items": lines,
-            **_own(_beyond(amounts)),
+            **_own(_not_totals(amounts)),
         },
         coalesce=True,
         delay=delay,
@@ -157,7 +157,7 @@ def order_completed(
                 billing_address=as_address(billing_address, "billing_address"),
             ),
             "items": lines,
-            **_own(_beyond(amounts), "id"),
+            **_own(_not_totals(amounts), "id"),
         },
         supersedes=(CART_UPDATED, CART_DELETED),
         idempotency_key=f"{ORDER_COMPLETED}:{number}" if idempotency_key is None else idempotency_key,
@@ -186,7 +186,7 @@ def _currency(code: str) -> str:
     return code
 
 
-def _beyond(amounts: Amounts) -> dict[str, Any]:
+def _not_totals(amounts: Amounts) -> dict[str, Any]:
     return {name: value for name, value in amounts.items() if name not in Amounts.__annotations__}
 
 

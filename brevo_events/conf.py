@@ -141,6 +141,18 @@ class Settings:
             self._given[key] = configured()[key] if key in configured() else from_environment(key, kind)
         return self._given[key]
 
+    def is_overruled(self, key: str) -> bool:
+        """Return whether a key's environment variable has no effect, because the dict has another value."""
+        variable = f"{ENVIRONMENT_PREFIX}{key}"
+        if key not in configured() or variable not in os.environ:
+            return False
+        if key in HEADERS:
+            return bool(os.environ[variable] != configured()[key])
+        try:
+            return bool(from_environment(key, self.options()[key].kind) != configured()[key])
+        except InvalidSetting:
+            return True
+
     def class_named(self, key: str, short_names: Mapping[str, str], base: type[T]) -> type[T]:
         """Return the class that a setting names with a short name or dotted path; raises ``InvalidSetting``."""
         name = getattr(self, key)

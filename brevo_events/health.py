@@ -100,6 +100,11 @@ class State:
         return self.name in (MISCONFIGURED, STALLED, ON_HOLD)
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether nothing is sent at the moment, because of a fault or a pause."""
+        return self.is_faulty or self.name == PAUSED
+
+    @property
     def explanation(self) -> str:
         """The text after the title: what to do, the facts, and a fault in addition to a pause."""
         also = [_("Also:"), self.also.title, self.also.explanation] if self.also else []

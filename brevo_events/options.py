@@ -142,14 +142,6 @@ def from_environment(key: str, kind: type[Any]) -> Any:
         raise InvalidSetting(f"{name} is {os.environ[name]!r}: it must be of type {kind.__name__}.") from error
 
 
-def is_overruled(key: str, kind: type[Any], value: Any) -> bool:
-    """Return whether an environment variable has no effect, because the dict says something else."""
-    try:
-        return bool(from_environment(key, kind) != value)
-    except InvalidSetting:
-        return True
-
-
 def keys_in_environment() -> list[str]:
     """Return each key that an environment variable is named after, known or unknown."""
     return sorted(name.removeprefix(ENVIRONMENT_PREFIX) for name in os.environ if name.startswith(ENVIRONMENT_PREFIX))

@@ -44,10 +44,10 @@ def track(
     cart. Returns None if nothing was captured: capturing is switched off or
     muted, the contact doesn't consent, the idempotency key has been used
     before, another event has already said the same, or the event is invalid and
-    ``RAISE_ERRORS`` is off; and if it will be captured after the commit of a
-    transaction on another database than the outbox's. Otherwise, an invalid
-    event raises ``InvalidEvent``. Database errors always propagate. From async code:
-    ``sync_to_async(track)``.
+    ``RAISE_ERRORS`` is off. It also returns None if the event will be captured
+    only after the commit of a transaction on another database than the
+    outbox's. Otherwise, an invalid event raises ``InvalidEvent``. Database
+    errors always propagate. From async code: ``sync_to_async(track)``.
     """
     options = {
         "object_id": object_id,
@@ -147,13 +147,11 @@ def capture(events: list[Event], *, changed_on: str | None = None, source: str =
 
 
 def _to_be_committed_first(changed_on: str | None, using: str) -> str | None:
-    """Return the alias of another database than the outbox's on which the caller's transaction is, if there is one."""
-    if changed_on is None and transaction.get_connection(using).in_atomic_block:
+    """Return the alias of another database whose open transaction has to be committed first, if there is one."""
+    if changed_on is None and connections[using].in_atomic_block:
         return None
-    others = [changed_on] if changed_on else [connection.alias for connection in connections.all(initialized_only=True)]
-    return next(
-        (alias for alias in others if alias != using and transaction.get_connection(alias).in_atomic_block), None
-    )
+    others = [connections[changed_on]] if changed_on else connections.all(initialized_only=True)
+    return next((other.alias for other in others if other.alias != using and other.in_atomic_block), None)
 
 
 def reject(error: Exception, sender: Any) -> None:

@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SETTING_PAUSE = 1.0  # minimum seconds before a wrong setting is read again, because a callable key may query a server
-BRIEFLY = 0.02  # minimum seconds of a wait
 DATABASE_PAUSE = 1.0  # seconds before retrying a database that doesn't answer
-WAITS = 5  # times that a single pass waits for what can be sent in a moment
+WAITS = 5  # times that a single pass waits for events that can be sent in a moment
+SHORTEST_WAIT = 0.02  # seconds
 BRIEF_HOLD = 2.0  # seconds of a hold, such as one for too many requests a second, that a single pass waits for
 RETRIES = 8  # retries before a single pass, or the end of a worker, gives up
 RECORDING = 8.0  # seconds, at the end of a worker, to record the last answers
@@ -109,7 +109,7 @@ class Worker:
         still being waited for. A lasting database error is raised.
         """
         ends_at = math.inf if max_runtime is None else time.monotonic() + max_runtime
-        pipeline, waits = self._pipeline, iter(range(WAITS))
+        pipeline, waits = self._pipeline, 0
         self._heart.wait()
         try:
             while not self.stopping.is_set() and time.monotonic() < ends_at and not pipeline.is_stuck:
@@ -117,8 +117,9 @@ class Worker:
                     continue
                 # The next pass may be a minute away.
                 seconds = None if pipeline.is_exhausted else self._patiently(_seconds_until_more)
-                if seconds is None or next(waits, None) is None:
+                if seconds is None or waits == WAITS:
                     break
+                waits += 1
                 with self.asleep():
                     self.stopping.wait(min(seconds, max(0.0, ends_at - time.monotonic())))
             if time.monotonic() >= ends_at:
@@ -253,9 +254,9 @@ def _seconds_until_more() -> float | None:
     if gate.is_paused or gate.seconds_until_probe > BRIEF_HOLD:
         return None
     if gate.is_closed:
-        return max(gate.seconds_until_probe, BRIEFLY)
+        return max(gate.seconds_until_probe, SHORTEST_WAIT)
     postponed = OutboxEvent.objects.filter(due_at__gt=in_seconds(-LOOK_AGAIN)).seconds_until_first_due()
-    return max(postponed, BRIEFLY) if postponed is not None and postponed <= LOOK_AGAIN else None
+    return max(postponed, SHORTEST_WAIT) if postponed is not None and postponed <= LOOK_AGAIN else None
 
 
 def _first_line(error: Error) -> str:

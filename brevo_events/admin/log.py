@@ -25,7 +25,7 @@ EXPORTED = gettext_lazy("Exported.")
 LOGGED_SINGLY = 100  # events; for more, the log gets a single entry
 NEWEST = 10_000  # log entries that are searched, because Django has no index for those of one event
 MAX_ENTRIES = 50  # of one event
-MAX_READ = 500  # log entries that may be about it
+MAX_READ = 500  # log entries, many of which may name only other events
 SKEW = timedelta(minutes=5)  # entries have the web server's time, events the database's
 
 _EVENTS = " Events: "
@@ -82,8 +82,8 @@ def entries_of(event: OutboxEvent) -> list[Entry]:
     """
     Return operators' actions on an event, oldest first, from the newest 10,000 log entries.
 
-    Without downloads of lists, which name thousands of events that nothing
-    happened to.
+    Downloads of lists are left out: they name thousands of events, and change
+    none of them.
     """
     newest = LogEntry.objects.order_by("-pk").values_list("pk", flat=True).first()
     if newest is None:
@@ -94,15 +94,19 @@ def entries_of(event: OutboxEvent) -> list[Entry]:
         content_type=ContentType.objects.get_for_model(OutboxEvent),
         action_time__gte=event.created_at - SKEW,
     )
-    logged = logged.exclude(object_id=None, change_message__startswith=_message(EXPORTED, [event.pk]))
+    logged = logged.exclude(object_id=None, change_message__startswith=_untranslated(EXPORTED))
     found = [_entry(row, event) for row in logged.select_related("user").order_by("-pk")[:MAX_READ]]
     return list(filter(None, found))[:MAX_ENTRIES][::-1]
 
 
-def _message(said: str | Promise, pks: list[int]) -> str:
+def _untranslated(said: str | Promise) -> str:
     # Like Django's own messages, stored untranslated, so that each reader gets them in their own language.
     with translation.override(None):
-        text = str(said)
+        return str(said)
+
+
+def _message(said: str | Promise, pks: list[int]) -> str:
+    text = _untranslated(said)
     return text if len(pks) == 1 else f"{text}{_EVENTS}{', '.join(_ranges(pks))}"
 
 
@@ -122,8 +126,8 @@ def _entry(row: LogEntry, event: OutboxEvent) -> Entry | None:
     spans = _spans(row.change_message)
     if row.object_id is None and not any(first <= event.pk <= last for first, last in spans):
         return None
-    action = next((name for name, action in ACTIONS.items() if _message(action.logged, [event.pk]) == text), "")
+    action = next((name for name, action in ACTIONS.items() if _untranslated(action.logged) == text), "")
     others = max(sum(last - first + 1 for first, last in spans) - 1, 0)
-    is_ours = action or text == _message(EXPORTED, [event.pk])
+    is_ours = action or text == _untranslated(EXPORTED)
     shown = _(text) if is_ours else row.get_change_message()
     return Entry(row.action_time, row.user.get_username(), shown, action, others)

@@ -59,7 +59,7 @@ class PauseForm(forms.Form):
         """Require a time in the future if, and only if, the pause is to end at a given time."""
         given = super().clean() or {}
         if given.get("until") and given.get("end") != AT_A_TIME:
-            self.add_error("end", _("You gave a time: choose “At this time”, or leave the time empty."))
+            self.add_error("end", _("You entered a time: choose “At this time”, or clear it."))
         if given.get("end") == AT_A_TIME and "until" not in self.errors:
             until = given.get("until")
             if until is None or until <= timezone.now():

@@ -277,8 +277,8 @@ class Pipeline:
             self._locked_since = boottime()
         if recorded.is_closing:
             self._looked_at = 0.0  # events claimed ahead must not be sent before the gate is checked again
-        if recorded.is_closing and recorded.is_gate_locked:
-            self._held_until = boottime() + GATE_TICK
+            if recorded.is_gate_locked:
+                self._held_until = boottime() + GATE_TICK
         self._is_drained = self._is_drained and not recorded.has_more
 
     def _count(self, done: Iterable[Attempt]) -> None:

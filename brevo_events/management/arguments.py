@@ -56,7 +56,7 @@ def text(value: str) -> str:
 
 
 def message(value: str) -> str:
-    """Return a part of Brevo's message with a word in it: addresses and numbers alone would match every other one."""
+    """Return part of Brevo's message, with a word in it: a number alone would match all messages with a number."""
     if not any(character.isalpha() for character in alike(text(value))):
         raise ArgumentTypeError(f"{value!r} has only addresses or numbers, which are ignored: add words.")
     return value

@@ -286,7 +286,7 @@ class LockedGateTests:
         assert status_of(event) == Status.SENT
         assert Gate.load().is_closed
 
-    def test_nobody_wins_the_probe(self):
+    def test_the_probe_cannot_be_won(self):
         Gate.load().close(GateReason.OUTAGE, 503, 60)
         Gate.load().try_now()
 
@@ -295,7 +295,7 @@ class LockedGateTests:
 
         assert Probe(Gate.load()).win()
 
-    def test_brevo_is_not_stormed_meanwhile(self, fake_brevo, settings):
+    def test_brevo_is_not_flooded_meanwhile(self, fake_brevo, settings):
         settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONCURRENCY": 2}
         fake_brevo.always(Reply.error(401, "unauthorized"))
         track_many([Event("a", f"{n}@example.com") for n in range(50)])

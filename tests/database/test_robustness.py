@@ -152,7 +152,7 @@ class WorkerTests:
         pipeline.close()
         assert took < 3
 
-    def test_rows_that_somebody_holds_do_not_hold_up_other_contacts(self, fake_brevo, settings, monkeypatch):
+    def test_rows_locked_by_a_user_do_not_hold_up_other_contacts(self, fake_brevo, settings, monkeypatch):
         def record_others(attempts, notify):
             held = [attempt for attempt in attempts if attempt.event.name == "held"]
             return delivery.record([attempt for attempt in attempts if attempt not in held], notify)._replace(left=held)

@@ -1126,11 +1126,11 @@ class CancelTests:
         assert states(email=BOB) == [("viewed", "pending", "")]
         assert all(ahead(row.finished_at) < 10 for row in OutboxEvent.objects.filter(email=ADA))
 
-    @pytest.mark.parametrize("nobody", [None, ""])
-    def test_of_nobody_ends_nothing(self, nobody):
+    @pytest.mark.parametrize("email", [None, ""])
+    def test_without_an_address_cancels_nothing(self, email):
         track("viewed", ADA)
 
-        assert cancel(nobody) == 0
+        assert cancel(email) == 0
         assert states(email=ADA) == [("viewed", "pending", "")]
 
     @pytest.mark.parametrize("email", ["ADA@EXAMPLE.COM", " ada@Example.com\n"])

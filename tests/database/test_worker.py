@@ -225,7 +225,7 @@ class SinglePassTests:
 
         assert sent(fake_brevo) == ["first", "second"]
 
-    def test_ends_although_somebody_keeps_a_row_locked(self, fake_brevo):
+    def test_ends_although_a_user_keeps_a_row_locked(self, fake_brevo):
         first = track("first", "a@example.com")
         track("second", "a@example.com")
 

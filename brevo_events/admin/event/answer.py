@@ -17,7 +17,6 @@ from brevo_events.admin.event.history import History
 from brevo_events.admin.event.timeline import OVERDUE_AFTER, attempt_title, phrase
 from brevo_events.answers import meaning
 from brevo_events.choices import Reason, Status
-from brevo_events.health import PAUSED
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.times import ago, between, clock, exactly, length, moment_at
 
@@ -140,7 +139,7 @@ def _sending(event: OutboxEvent) -> Answer:
 
 def _waiting(history: History, link_to: LinkTo) -> Answer:
     event, now = history.event, timezone.now()
-    if history.state.is_faulty or history.state.name == PAUSED:
+    if history.state.is_stopped:
         note = _next_try(history)
         if event.available_at > now:
             note = _("It was captured with a delay, and isn't due before %s.") % exactly(event.available_at)

@@ -17,7 +17,6 @@ from brevo_events.admin.event.history import Failure, History
 from brevo_events.admin.log import Entry
 from brevo_events.answers import is_accepted, meaning
 from brevo_events.choices import Reason, Status
-from brevo_events.health import PAUSED
 from brevo_events.models import OutboxEvent, SendAttempt
 from brevo_events.times import ago, between, clock, day, exactly
 
@@ -203,14 +202,12 @@ def _in_flight(event: OutboxEvent) -> Step:
 
 
 def _next_attempt(history: History, due_at: datetime) -> Step:
-    now, title = timezone.now(), attempt_title(history)
-    is_stopped = history.state.is_faulty or history.state.name == PAUSED
-    # The time when delivery goes on, if that is known, may be later.
-    if now < due_at and not (is_stopped and (history.state.until is None or due_at < history.state.until)):
-        return Step(title, due_at, Status.PENDING, ago(due_at), hint="" if not is_stopped else history.state.title)
-    if is_stopped:
-        # Its own due time is irrelevant.
-        return Step(_("Waits"), None, Status.PENDING, hint=history.state.title)
+    now, title, state = timezone.now(), attempt_title(history), history.state
+    if state.is_stopped and (due_at <= now or state.until is None or due_at < state.until):
+        # Delivery goes on later than that, or nobody knows when.
+        return Step(_("Waits"), None, Status.PENDING, hint=state.title)
+    if now < due_at:
+        return Step(title, due_at, Status.PENDING, ago(due_at), hint=state.title if state.is_stopped else "")
     if now - due_at > OVERDUE_AFTER:
         return Step(_("Overdue since"), due_at, Status.PENDING, ago(due_at))
     return Step(title, None, Status.PENDING, _("now"))
