@@ -45,11 +45,12 @@ class Shop:
         manage(self._database, "shell", "-v0", "-c", code)
 
     def event(self, status, number=0, where="TRUE"):
-        """Return the ID of an event in the history that wasn't erased, counted from the newest."""
+        """Return the ID of an event in the history, counted from the newest: not erased, and refused if it failed."""
         # One that waits does so for a retry; few of the cancelled ones were ever tried.
         found = self._rows(
             "SELECT id FROM brevo_events_outboxevent AS event WHERE status = ? AND email LIKE '%@example.%'"
-            f" AND (attempts > 0 OR status = 'cancelled') AND {where} ORDER BY id DESC LIMIT 1 OFFSET ?",
+            " AND (attempts > 0 OR status = 'cancelled') AND (response_code = 400 OR status <> 'failed')"
+            f" AND {where} ORDER BY id DESC LIMIT 1 OFFSET ?",
             status,
             number,
         )

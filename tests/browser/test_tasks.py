@@ -10,12 +10,13 @@ from playwright.sync_api import expect
 
 from tests.browser.shop import EVENTS
 
-# Made as they would be yesterday, by the clock and in the time zone of the shop.
+# Made as they would be yesterday, by the clock and in the time zone of the shop; in place of those of other tests.
 YESTERDAY = """
 import datetime as dt
 from django.utils import timezone
 from brevo_events import Event
 from brevo_events.models import OutboxEvent, Status
+OutboxEvent.objects.filter(object_id__startswith="task:").delete()
 day = timezone.localdate() - dt.timedelta(days=1)
 def at(hour):
     return timezone.make_aware(dt.datetime(day.year, day.month, day.day, hour))
@@ -25,6 +26,7 @@ def make(name, email, status, captured, seconds=1, **more):
     row.status, row.created_at, row.due_at, row.finished_at = status, captured, None, ended
     row.reason, row.response_code = more.get("reason", ""), more.get("code", 204)
     row.save()
+    return row
 """
 FAILED = f"""{YESTERDAY}
 for hour in (13, 14, 15, 16):
