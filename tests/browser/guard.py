@@ -10,7 +10,7 @@ class Guard:
     """Watches all pages of a context, and notes anything forbidden."""
 
     def __init__(self, context, url):
-        self._context, self._url, self._complaints = context, url, []
+        self._context, self._url, self.complaints = context, url, []
         context.add_init_script(REPORT_VIOLATIONS)
         context.on("console", self._console)
         context.on("weberror", lambda error: self._note("uncaught", error.error))
@@ -21,10 +21,10 @@ class Guard:
     def close(self):
         """End the visit, and return what was noted."""
         self._context.close()
-        return self._complaints
+        return self.complaints
 
     def _note(self, kind, text):
-        self._complaints.append(f"{kind}: {text}")
+        self.complaints.append(f"{kind}: {text}")
 
     def _console(self, message):
         if message.type in ("error", "warning"):

@@ -18,12 +18,17 @@ def contact_of(pk):
     return f"{EVENTS}contact/{pk}/"
 
 
-def reload_until_sent(page):
+def reload_until(page, is_true):
+    """Reload a page until a function returns something true: some figures may be ten seconds old."""
     end = time.monotonic() + PATIENCE
-    status = page.locator("h1 .brevo-status")
-    while status.inner_text() != "Accepted" and time.monotonic() < end:
+    while not is_true() and time.monotonic() < end:
         page.wait_for_timeout(200)
         page.reload()
+
+
+def reload_until_sent(page):
+    status = page.locator("h1 .brevo-status")
+    reload_until(page, lambda: status.inner_text() == "Accepted")
     expect(status).to_have_text("Accepted")
     expect(status).to_have_class("brevo-status brevo-status-sent")
 

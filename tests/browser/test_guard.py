@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.browser.guard import Guard
+from tests.browser.shop import PATIENCE
 
 
 class GuardTests:
@@ -30,7 +33,9 @@ class GuardTests:
         page.goto("/")
 
         page.evaluate(f"() => {{ {code} }}")
-        page.wait_for_timeout(100)
+        end = time.monotonic() + PATIENCE
+        while complaint not in "\n".join(guard.complaints) and time.monotonic() < end:
+            page.wait_for_timeout(20)
 
         assert complaint in "\n".join(guard.close())
 

@@ -9,9 +9,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import shop
+from tests.browser.made import FAILED, MESSAGE, REFUSED, SLOW
 from tests.browser.shop import EVENTS, OVERVIEW
-from tests.browser.test_clicks import page_of
-from tests.browser.test_tasks import APP, FAILED, INDEX, SLOW, YESTERDAY
+from tests.browser.test_clicks import page_of, reload_until
+from tests.browser.test_tasks import APP, INDEX
 
 MOST_TABS = 90
 IS_FOCUSED = "element => element === document.activeElement"
@@ -30,17 +31,6 @@ from brevo_events.models import OutboxEvent
 for name in ("una", "uma"):
     track("viewed", f"{name}@keyboard.example", object_id="keyboard:1")
 OutboxEvent.objects.filter(object_id="keyboard:1").cancel()
-"""
-# Of the groups in the sample history, one may hold nothing that is still worth sending.
-REFUSED = f"""{YESTERDAY}
-from brevo_events.answers import Answer
-from brevo_events.models import SendAttempt
-body = '{{"code": "invalid_parameter", "message": "Keyboard is unknown"}}'
-for name in ("ava", "avi"):
-    row = make("viewed", f"{{name}}@keyboard.example", Status.FAILED, at(14), reason="rejected", code=400)
-    row.attempts, row.failed_at, row.failure = 1, row.finished_at, Answer(400, body).fingerprint
-    row.save()
-    SendAttempt.objects.create(event=row, started_at=at(14), duration_ms=90, response_code=400, answer=body)
 """
 
 
@@ -221,7 +211,8 @@ class FailureTests:
     def test_shows_a_group_and_resends_all_of_it(self, admin, served, keys):
         served.python(REFUSED)
         admin.goto(OVERVIEW)
-        group = admin.locator(".brevo-groups > li").filter(has_text="Keyboard is unknown")
+        group = admin.locator(".brevo-groups > li").filter(has_text=MESSAGE)
+        reload_until(admin, group.count)
 
         keys.activate(group.get_by_role("link", name="Show"))
         expect(admin.locator("#result_list tbody tr")).to_have_count(2)

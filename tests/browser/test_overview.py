@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
+from tests.browser.made import REFUSED
 from tests.browser.shop import EVENTS, OVERVIEW
-from tests.browser.test_clicks import page_of, reload_until_sent
+from tests.browser.test_clicks import page_of, reload_until, reload_until_sent
 
 HELD = 2000  # milliseconds, in which a resent event would have gone out several times over
 BANNER = "Delivery is paused by "
@@ -42,10 +43,12 @@ class PauseTests:
 
 
 class ChartTests:
-    def test_has_bars_of_the_colours_of_the_legend(self, admin):
+    def test_has_bars_of_the_colours_of_the_legend(self, admin, served):
+        served.python(REFUSED)
         admin.goto(OVERVIEW)
 
         charts = admin.locator("svg.brevo-chart")
+        reload_until(admin, charts.first.locator(".brevo-fill-failed").count)
         expect(charts).to_have_count(2)
         for number in range(2):
             for kind in ("sent", "failed", "waiting"):

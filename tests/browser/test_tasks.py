@@ -8,35 +8,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.made import FAILED, SLOW
 from tests.browser.shop import EVENTS
-
-# Made as they would be yesterday, by the clock and in the time zone of the shop; in place of those of other tests.
-YESTERDAY = """
-import datetime as dt
-from django.utils import timezone
-from brevo_events import Event
-from brevo_events.models import OutboxEvent, Status
-OutboxEvent.objects.filter(object_id__startswith="task:").delete()
-day = timezone.localdate() - dt.timedelta(days=1)
-def at(hour):
-    return timezone.make_aware(dt.datetime(day.year, day.month, day.day, hour))
-def make(name, email, status, captured, seconds=1, **more):
-    ended = captured + dt.timedelta(seconds=seconds)
-    row = OutboxEvent.of(Event(name, email, object_id=f"task:{email}"))
-    row.status, row.created_at, row.due_at, row.finished_at = status, captured, None, ended
-    row.reason, row.response_code = more.get("reason", ""), more.get("code", 204)
-    row.save()
-    return row
-"""
-FAILED = f"""{YESTERDAY}
-for hour in (13, 14, 15, 16):
-    make("viewed", f"at-{{hour}}@example.com", Status.FAILED, at(hour), reason="rejected", code=400)
-"""
-SLOW = f"""{YESTERDAY}
-make("cart_updated", "slow@example.com", Status.SENT, at(10), seconds=7500)
-make("cart_updated", "quick@example.com", Status.SENT, at(10), seconds=2)
-make("order_completed", "slower@example.com", Status.SENT, at(10), seconds=9000)
-"""
 
 
 class Clicks:

@@ -1,0 +1,44 @@
+"""Python that adds events to a shop's history, as if they had happened there; it first removes what it added before."""
+
+from __future__ import annotations
+
+# Yesterday's events by the clock of the shop.
+_MAKE = """
+import datetime as dt
+from django.utils import timezone
+from brevo_events import Event
+from brevo_events.answers import Answer
+from brevo_events.models import OutboxEvent, SendAttempt, Status
+OutboxEvent.objects.filter(object_id__startswith="made:").delete()
+day = timezone.localdate() - dt.timedelta(days=1)
+def at(hour):
+    return timezone.make_aware(dt.datetime(day.year, day.month, day.day, hour))
+def make(name, email, status, captured, seconds=1, **more):
+    row = OutboxEvent.of(Event(name, email, object_id=f"made:{email}"))
+    row.status, row.created_at, row.due_at = status, captured, None
+    row.finished_at = captured + dt.timedelta(seconds=seconds)
+    row.reason, row.response_code = more.get("reason", ""), more.get("code", 204)
+    row.save()
+    return row
+"""
+FAILED = f"""{_MAKE}
+for hour in (13, 14, 15, 16):
+    make("viewed", f"at-{{hour}}@example.com", Status.FAILED, at(hour), reason="rejected", code=400)
+"""
+SLOW = f"""{_MAKE}
+make("cart_updated", "slow@example.com", Status.SENT, at(10), seconds=7500)
+make("cart_updated", "quick@example.com", Status.SENT, at(10), seconds=2)
+make("order_completed", "slower@example.com", Status.SENT, at(10), seconds=9000)
+"""
+# A group of failures all of which can be resent, and failures in the chart of the last hours: in the sample history,
+# each depends on the hour at which it was written.
+MESSAGE = "Colour is unknown"
+REFUSED = f"""{_MAKE}
+body = '{{"code": "invalid_parameter", "message": "{MESSAGE}"}}'
+hour_ago = timezone.now() - dt.timedelta(hours=1)
+for name in ("ava", "avi"):
+    row = make("viewed", f"{{name}}@colour.example", Status.FAILED, hour_ago, reason="rejected", code=400)
+    row.attempts, row.failed_at, row.failure = 1, row.finished_at, Answer(400, body).fingerprint
+    row.save()
+    SendAttempt.objects.create(event=row, started_at=hour_ago, duration_ms=90, response_code=400, answer=body)
+"""
