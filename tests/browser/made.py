@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Yesterday's events by the clock of the shop.
+# What happened yesterday is so by the clock and in the time zone of the shop.
 _MAKE = """
 import datetime as dt
 from django.utils import timezone
@@ -41,4 +41,13 @@ for name in ("ava", "avi"):
     row.attempts, row.failed_at, row.failure = 1, row.finished_at, Answer(400, body).fingerprint
     row.save()
     SendAttempt.objects.create(event=row, started_at=hour_ago, duration_ms=90, response_code=400, answer=body)
+"""
+# An event with twelve attempts alike, and one before it.
+PATIENT = "patient@example.com"
+TRIED_OFTEN = f"""{_MAKE}
+make("viewed", "{PATIENT}", Status.SENT, at(9))
+row = make("viewed", "{PATIENT}", Status.SENT, at(10), seconds=3600)
+for number in range(12):
+    SendAttempt.objects.create(event=row, started_at=at(10) + dt.timedelta(minutes=number), duration_ms=9,
+        response_code=500, error="oops")
 """

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.made import PATIENT, TRIED_OFTEN
 from tests.browser.shop import EVENTS, OVERVIEW, SETUP
 from tests.browser.test_clicks import contact_of, page_of
-from tests.browser.test_event import BROKEN
 from tests.browser.test_tasks import APP
 
 PAPER = {"width": 718, "height": 1000}  # A4 at 96 dots per inch, without its margins
@@ -90,9 +90,8 @@ class PrintTests:
             expect(region.locator("table")).to_be_visible()
 
     def test_of_an_event_unfolds_its_attempts(self, paper, served):
-        pk = served.event("sent", 7)
-        served.python(BROKEN.format(pk=pk))
-        paper.goto(page_of(pk))
+        served.python(TRIED_OFTEN)
+        paper.goto(page_of(served.newest(PATIENT)))
 
         expect_content_only(paper, "Timeline", "What was sent", "Same contact")
         for time in paper.locator(".brevo-folded li").all():
