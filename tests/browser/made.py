@@ -25,13 +25,17 @@ FAILED = f"""{_MAKE}
 for hour in (13, 14, 15, 16):
     make("viewed", f"at-{{hour}}@example.com", Status.FAILED, at(hour), reason="rejected", code=400)
 """
+# Of the sample history's, one that waited behind another event, or was resent, may have taken longer.
 SLOW = f"""{_MAKE}
+from django.db.models import F
+OutboxEvent.objects.filter(name="cart_updated", status=Status.SENT, created_at__gte=at(0)).update(
+    finished_at=F("created_at"))
 make("cart_updated", "slow@example.com", Status.SENT, at(10), seconds=7500)
 make("cart_updated", "quick@example.com", Status.SENT, at(10), seconds=2)
 make("order_completed", "slower@example.com", Status.SENT, at(10), seconds=9000)
 """
-# A group of failures all of which can be resent, and failures in the chart of the last hours: in the sample history,
-# each depends on the hour at which it was written.
+# Failures in the last hours, all of one group, which can all be resent. Whether the sample history has such a group
+# depends on the hour at which it was written.
 MESSAGE = "Colour is unknown"
 REFUSED = f"""{_MAKE}
 body = '{{"code": "invalid_parameter", "message": "{MESSAGE}"}}'

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.made import PATIENT, TRIED_OFTEN
+from tests.browser.made import PATIENT, REFUSED, TRIED_OFTEN
 from tests.browser.shop import EVENTS, OVERVIEW, SETUP
 from tests.browser.test_clicks import contact_of, page_of
 from tests.browser.test_tasks import APP
@@ -106,7 +106,8 @@ class PrintTests:
         expect(paper.locator("#content div.brevo-card")).to_be_hidden()
 
     @pytest.mark.parametrize(("action", "text"), [("resend", "will be resent"), ("erase", "This cannot be undone.")])
-    def test_of_a_confirmation_has_what_would_be_done(self, paper, action, text):
+    def test_of_a_confirmation_has_what_would_be_done(self, paper, served, action, text):
+        served.python(REFUSED)
         ask(paper, action)
 
         expect_content_only(paper, text, "The oldest was captured")

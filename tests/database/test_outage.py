@@ -17,6 +17,7 @@ from brevo_events.signals import gate_closed
 from brevo_events.testing import Reply
 from tests import worker
 from tests.rows import held_elsewhere
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -196,7 +197,7 @@ class ThrottledTests:
             fake_brevo.next(Reply.too_many(retry_after=3))
             track("first", "first@example.com")
             fake_brevo.wait_for(7, timeout=10)
-            time.sleep(0.3)
+            wait_until(lambda: Gate.load().is_closed)
             track_many([Event("a", f"{n}@example.com") for n in range(30)])
             fake_brevo.wait_for(38, timeout=20)
         finally:

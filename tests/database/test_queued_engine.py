@@ -79,9 +79,9 @@ class NudgeTests:
         assert len(engine.queued_at) <= (last - began) / INTERVAL + 2
 
     def test_queues_nothing_more_once_all_nudges_are_served(self, engine):
-        engine.nudge()
-        time.sleep(0.05)
-        engine.nudge()
+        for number in (1, 2):
+            engine.nudge()
+            wait_until(lambda wanted=number: len(engine.queued_at) == wanted)
 
         time.sleep(0.5)
         assert len(engine.queued_at) == 2

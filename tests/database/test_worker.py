@@ -67,18 +67,17 @@ class WorkerTests:
 
     def test_gives_back_at_once_what_has_not_begun(self, fake_brevo, settings, in_thread):
         settings.BREVO_EVENTS = {**settings.BREVO_EVENTS, "CONCURRENCY": 1, "TIMEOUT": 5}
-        fake_brevo.always(Reply(204, delay=1))
+        fake_brevo.always(Reply(204, delay=3))
         track_many([Event("a", f"{n}@example.com") for n in range(10)])
         worker = Worker()
         thread = in_thread(worker.run)
         fake_brevo.wait_for(1)
 
         worker.stop()
-        time.sleep(0.5)
-        given_back = OutboxEvent.objects.due().filter(status=Status.PENDING, lease_token=None).count()
+        wait_until(lambda: OutboxEvent.objects.due().filter(status=Status.PENDING, lease_token=None).count() == 9)
+        assert thread.is_alive()  # the request in flight has no answer yet
         thread.join(10)
 
-        assert given_back == 9
         assert len(fake_brevo.requests) == 1
         assert OutboxEvent.objects.filter(status=Status.SENT).count() == 1
 
@@ -211,7 +210,7 @@ class SinglePassTests:
 
         Worker().run_once()
 
-        assert sent(fake_brevo) == ["now", "soon"]
+        assert sorted(sent(fake_brevo)) == ["now", "soon"]  # on a busy machine perhaps both at once
 
     def test_waits_for_an_event_that_a_locked_row_has_postponed(self, fake_brevo):
         first, second = track("first", "a@example.com"), track("second", "a@example.com")

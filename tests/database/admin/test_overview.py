@@ -700,7 +700,7 @@ class ChartTests:
         assert '<a href="#brevo-log">on hold</a>' in hours
         assert "brevo-band-pause" not in hours
         assert days.partition("</svg>")[0].count("brevo-band-") == 2
-        assert re.search(r", paused \d+ h", days)
+        assert re.search(r", paused (\d+ h|1 d)", days)
 
     def test_shade_an_interruption_that_lasts_up_to_now(self, client):
         Gate.load().pause()

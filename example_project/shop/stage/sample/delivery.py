@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 
 from django.utils import timezone
 
@@ -165,7 +165,7 @@ class Delivery:
         self._outage += held
         newest = {event.object_id: event for event in held}
         probes = [self._outage_begins + timedelta(seconds=seconds) for seconds in PROBES]
-        sent_at = self._outage_ends
+        sent_at, wanted = self._outage_ends, count(1)
         for number, event in enumerate(held):
             probes = [moment for moment in probes if moment > event.created_at]
             if number < FAILURES_BEFORE_GATE:
@@ -174,7 +174,7 @@ class Delivery:
                 self._attempt(event, probes.pop(0), PROBED)
             if (successor := newest[event.object_id]) is not event:
                 _finish(event, Status.CANCELLED, Reason.SUPERSEDED, max(sent_at, successor.created_at))
-            elif number % CALLED_OFF == CALLED_OFF - 1:
+            elif next(wanted) % CALLED_OFF == 0:
                 _finish(event, Status.CANCELLED, Reason.OPERATOR, self._outage_ends)
             else:
                 sent_at = self._attempt(event, sent_at + timedelta(milliseconds=20), TAKEN)
