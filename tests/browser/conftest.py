@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from tests.browser import chromium, shop
 from tests.browser.guard import Guard
+from tests.browser.made import MESSAGE, REFUSED
 
 WIDE = {"width": 1280, "height": 900}
 PATIENCE = 20_000  # milliseconds
@@ -76,3 +77,13 @@ def page(open_page):
 def admin(open_page, session):
     """A page of an administrator."""
     return open_page(storage_state=session)
+
+
+@pytest.fixture
+def group(admin, served):
+    """A group of two failures on the overview."""
+    served.python(REFUSED)
+    admin.goto(shop.OVERVIEW)
+    group = admin.locator(".brevo-groups > li").filter(has_text=MESSAGE).filter(has_text="2 events failed")
+    shop.reload_until(admin, group.count)
+    return group

@@ -1,8 +1,8 @@
-"""Python that adds events to a shop's history, as if they had happened there; it first removes what it added before."""
+"""Code that a shop runs to add events to its history; it first removes those that it added before."""
 
 from __future__ import annotations
 
-# What happened yesterday is so by the clock and in the time zone of the shop.
+# at() returns a time of yesterday, in the shop's time zone.
 _MAKE = """
 import datetime as dt
 from django.utils import timezone
@@ -15,17 +15,18 @@ def at(hour):
     return timezone.make_aware(dt.datetime(day.year, day.month, day.day, hour))
 def make(name, email, status, captured, seconds=1, **more):
     row = OutboxEvent.of(Event(name, email, object_id=f"made:{email}"))
-    row.status, row.created_at, row.due_at = status, captured, None
+    row.status, row.created_at, row.due_at, row.response_code = status, captured, None, 204
     row.finished_at = captured + dt.timedelta(seconds=seconds)
-    row.reason, row.response_code = more.get("reason", ""), more.get("code", 204)
+    for column, value in more.items():
+        setattr(row, column, value)
     row.save()
     return row
 """
 FAILED = f"""{_MAKE}
 for hour in (13, 14, 15, 16):
-    make("viewed", f"at-{{hour}}@example.com", Status.FAILED, at(hour), reason="rejected", code=400)
+    make("viewed", f"at-{{hour}}@example.com", Status.FAILED, at(hour), reason="rejected", response_code=400)
 """
-# Of the sample history's, one that waited behind another event, or was resent, may have taken longer.
+# In the sample history, an event that waited behind another one, or was resent, may have taken longer.
 SLOW = f"""{_MAKE}
 from django.db.models import F
 OutboxEvent.objects.filter(name="cart_updated", status=Status.SENT, created_at__gte=at(0)).update(
@@ -34,19 +35,18 @@ make("cart_updated", "slow@example.com", Status.SENT, at(10), seconds=7500)
 make("cart_updated", "quick@example.com", Status.SENT, at(10), seconds=2)
 make("order_completed", "slower@example.com", Status.SENT, at(10), seconds=9000)
 """
-# Failures in the last hours, all of one group, which can all be resent. Whether the sample history has such a group
-# depends on the hour at which it was written.
+# Recent failures, all of one group, that can all be resent. Whether the sample history contains such a group depends on
+# the hour at which it was written.
 MESSAGE = "Colour is unknown"
 REFUSED = f"""{_MAKE}
 body = '{{"code": "invalid_parameter", "message": "{MESSAGE}"}}'
 hour_ago = timezone.now() - dt.timedelta(hours=1)
 for name in ("ava", "avi"):
-    row = make("viewed", f"{{name}}@colour.example", Status.FAILED, hour_ago, reason="rejected", code=400)
-    row.attempts, row.failed_at, row.failure = 1, row.finished_at, Answer(400, body).fingerprint
-    row.save()
+    row = make("viewed", f"{{name}}@colour.example", Status.FAILED, hour_ago, reason="rejected", response_code=400,
+        attempts=1, failed_at=hour_ago, failure=Answer(400, body).fingerprint)
     SendAttempt.objects.create(event=row, started_at=hour_ago, duration_ms=90, response_code=400, answer=body)
 """
-# An event with twelve attempts alike, and one before it.
+# An event with twelve identical attempts, and an earlier event of the same contact.
 PATIENT = "patient@example.com"
 TRIED_OFTEN = f"""{_MAKE}
 make("viewed", "{PATIENT}", Status.SENT, at(9))

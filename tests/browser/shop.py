@@ -18,6 +18,7 @@ EVENTS = "/admin/brevo_events/outboxevent/"
 OVERVIEW = f"{EVENTS}overview/"
 SETUP = f"{EVENTS}setup/"
 PATIENCE = 30  # seconds
+RELOADS_FOR = 15  # seconds
 LINK = re.compile(r"^Admin: (\S+) ", re.MULTILINE)
 
 # An event that would neither be held up nor skipped if it were resent.
@@ -93,6 +94,14 @@ class Shop:
     def _rows(self, query, *arguments):
         with closing(sqlite3.connect(self._database, timeout=20)) as connection:
             return connection.execute(query, arguments).fetchall()
+
+
+def reload_until(page, is_true):
+    """Reload a page until a function returns something true: some figures may be ten seconds old."""
+    end = time.monotonic() + RELOADS_FOR
+    while not is_true() and time.monotonic() < end:
+        page.wait_for_timeout(200)
+        page.reload()
 
 
 def write_history(database):

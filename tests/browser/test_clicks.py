@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.shop import EVENTS
-
-PATIENCE = 15  # seconds
+from tests.browser.shop import EVENTS, reload_until
 
 
 def page_of(pk):
@@ -16,14 +12,6 @@ def page_of(pk):
 
 def contact_of(pk):
     return f"{EVENTS}contact/{pk}/"
-
-
-def reload_until(page, is_true):
-    """Reload a page until a function returns something true: some figures may be ten seconds old."""
-    end = time.monotonic() + PATIENCE
-    while not is_true() and time.monotonic() < end:
-        page.wait_for_timeout(200)
-        page.reload()
 
 
 def reload_until_sent(page):

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import pytest
 from playwright.sync_api import expect
 
-from tests.browser.made import MESSAGE, REFUSED
 from tests.browser.shop import OVERVIEW
-from tests.browser.test_clicks import reload_until
 
 INDEX = "/admin/brevo_events/"
 
@@ -38,13 +35,3 @@ class ShowTests:
         group.get_by_role("link", name="Show").click()
 
         expect(admin.locator("#result_list tbody tr")).to_have_count(2)
-
-
-@pytest.fixture
-def group(admin, served):
-    """A group of two failures on the overview."""
-    served.python(REFUSED)
-    admin.goto(OVERVIEW)
-    group = admin.locator(".brevo-groups > li").filter(has_text=MESSAGE).filter(has_text="2 events failed")
-    reload_until(admin, group.count)
-    return group

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.browser.guard import Guard
-from tests.browser.shop import PATIENCE
+from tests.waiting import wait_until
 
 
 class GuardTests:
@@ -32,10 +30,12 @@ class GuardTests:
         page = context.new_page()
         page.goto("/")
 
+        def is_noted():
+            page.wait_for_timeout(20)  # while the browser reports
+            return complaint in "\n".join(guard.complaints)
+
         page.evaluate(f"() => {{ {code} }}")
-        end = time.monotonic() + PATIENCE
-        while complaint not in "\n".join(guard.complaints) and time.monotonic() < end:
-            page.wait_for_timeout(20)
+        wait_until(is_noted)
 
         assert complaint in "\n".join(guard.close())
 

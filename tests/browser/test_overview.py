@@ -3,8 +3,8 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from tests.browser.made import REFUSED
-from tests.browser.shop import EVENTS, OVERVIEW
-from tests.browser.test_clicks import page_of, reload_until, reload_until_sent
+from tests.browser.shop import EVENTS, OVERVIEW, reload_until
+from tests.browser.test_clicks import page_of, reload_until_sent
 
 HELD = 2000  # milliseconds, in which a resent event would have gone out several times over
 BANNER = "Delivery is paused by "

@@ -372,7 +372,7 @@ print(json.dumps(shown))
 
         assert pending.count("data-event") == sent.count("data-event") == 3  # with the reminder and identify
         assert "3 changes merged" in pending
-        assert re.search("Goes out in <span data-ticks>0:0[12]</span>", pending)
+        assert "Goes out in <span data-ticks>0:02</span>" in pending
         assert "3 changes merged" in sent
         assert "2 × Brume mug, 1 × Minuit watch" in sent
         assert "Superseded" not in pending + sent + ordered

@@ -204,7 +204,7 @@ def _in_flight(event: OutboxEvent) -> Step:
 def _next_attempt(history: History, due_at: datetime) -> Step:
     now, title, state = timezone.now(), attempt_title(history), history.state
     if state.is_stopped and (due_at <= now or state.until is None or due_at < state.until):
-        # Delivery goes on later than that, or nobody knows when.
+        # Delivery resumes later than that, or at an unknown time.
         return Step(_("Waits"), None, Status.PENDING, hint=state.title)
     if now < due_at:
         return Step(title, due_at, Status.PENDING, ago(due_at), hint=state.title if state.is_stopped else "")

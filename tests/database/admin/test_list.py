@@ -168,18 +168,20 @@ class RowTests:
     @pytest.mark.parametrize(
         ("age", "words"),
         [
-            (dt.timedelta(seconds=17), r"1[78] s ago"),
-            (dt.timedelta(minutes=6), r"6 min( \d s)? ago"),
+            (dt.timedelta(seconds=17), "17 s ago"),
+            (dt.timedelta(minutes=6), "6 min ago"),
             (dt.timedelta(hours=3), "3 h ago"),
-            (dt.timedelta(days=2), r"[A-Z]\w+\.? \d+(, \d{4})?"),  # with the year only if it was another one
-            (dt.timedelta(days=800), r"[A-Z]\w+\.? \d+, \d{4}"),
+            (dt.timedelta(days=2), "November 22"),
+            (dt.timedelta(days=800), "Sept. 15, 2024"),
         ],
     )
-    def test_says_how_long_ago_it_was_with_the_exact_time_beside_it(self, client, age, words):
-        at = timezone.now() - age
+    def test_says_how_long_ago_it_was_with_the_exact_time_beside_it(self, client, monkeypatch, age, words):
+        now = local("2026-11-24T15:00")
+        monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+        at = now - age
         event = captured(ADA, at)
 
-        assert re.fullmatch(f"{words} {timezone.localtime(at):%H:%M:%S}", row_of(client, event)["at"])
+        assert row_of(client, event)["at"] == f"{words} {timezone.localtime(at):%H:%M:%S}"
         shown = re.search('<time datetime="(.*?)" title="(.*?)">', text_of(client.get(LIST)))
         assert dt.datetime.fromisoformat(shown[1]) == at
         assert shown[2].endswith(f"{timezone.localtime(at):%H:%M:%S}")

@@ -28,7 +28,7 @@ OUTAGE_BEGINS = timedelta(hours=19, minutes=12)
 OUTAGE_LASTS = timedelta(minutes=70)
 FAILURES_BEFORE_GATE = 4
 PROBES = (20, 50, 110, 230, *range(530, 4200, 300))  # seconds after its start
-CALLED_OFF = 5  # one in this many waiting events was cancelled by an operator
+CALLED_OFF = 5  # one in this many waiting events that were not superseded was cancelled by an operator
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Delivery:
         self._outage += held
         newest = {event.object_id: event for event in held}
         probes = [self._outage_begins + timedelta(seconds=seconds) for seconds in PROBES]
-        sent_at, wanted = self._outage_ends, count(1)
+        sent_at, remaining = self._outage_ends, count(1)
         for number, event in enumerate(held):
             probes = [moment for moment in probes if moment > event.created_at]
             if number < FAILURES_BEFORE_GATE:
@@ -174,7 +174,7 @@ class Delivery:
                 self._attempt(event, probes.pop(0), PROBED)
             if (successor := newest[event.object_id]) is not event:
                 _finish(event, Status.CANCELLED, Reason.SUPERSEDED, max(sent_at, successor.created_at))
-            elif next(wanted) % CALLED_OFF == 0:
+            elif next(remaining) % CALLED_OFF == 0:
                 _finish(event, Status.CANCELLED, Reason.OPERATOR, self._outage_ends)
             else:
                 sent_at = self._attempt(event, sent_at + timedelta(milliseconds=20), TAKEN)
